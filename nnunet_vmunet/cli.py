@@ -1,0 +1,116 @@
+"""The `nnunet-vmunet` command: each subcommand is a few lines around a public function."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from . import __version__
+from .errors import InputError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one subcommand. Returns the exit code: 0, or 2 for input that cannot be used."""
+    args = _parser().parse_args(argv)
+    try:
+        return args.run(args) or 0
+    except InputError as error:
+        print(f"nnunet-vmunet: error: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="nnunet-vmunet", description="VM-UNet for stock nnU-Net.")
+    parser.add_argument("--version", action="version", version=f"nnunet-vmunet {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_register(commands)
+    _add_convert(commands)
+    _add_demo(commands)
+    return parser
+
+
+def _add_register(commands) -> None:
+    parser = commands.add_parser("register", help="let the installed nnU-Net find VM-UNet")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--check", action="store_true", help="report what is registered, change nothing (exit code 1 if not)")
+    what.add_argument("--remove", action="store_true", help="take everything away again")
+    parser.set_defaults(run=_register)
+
+
+def _register(args) -> int:
+    from . import register
+
+    if args.check:
+        return 0 if register.check() else 1
+    if args.remove:
+        register.remove()
+    else:
+        register.register()
+    return 0
+
+
+def _add_convert(commands) -> None:
+    parser = commands.add_parser("convert", help="turn a public release or loose photographs into nnU-Net input")
+    sources = parser.add_subparsers(dest="source", metavar="SOURCE", required=True)
+    for source, year in (("isic17", 2017), ("isic18", 2018)):
+        _add_convert_isic(sources, source, year)
+    _add_convert_images(sources)
+
+
+def _add_convert_isic(sources, source: str, year: int) -> None:
+    parser = sources.add_parser(source, help=f"ISIC {year} lesion segmentation")
+    parser.add_argument("-i", dest="input", type=Path, required=True, metavar="FOLDER",
+                        help="folder that holds the official release folders, or the authors' train/ and val/")
+    parser.add_argument("-d", dest="dataset_id", type=int, required=True, metavar="ID", help="nnU-Net dataset id")
+    parser.add_argument("-np", dest="num_processes", type=int, default=8, metavar="N", help="processes (default 8)")
+    parser.add_argument("--size", default="256", metavar="N", help="pixels a side (default 256), or native")
+    parser.add_argument("--split", choices=("auto", "cv"), default="auto",
+                        help="auto: the archive's split, else a seeded 7:3 split, as fold 0; cv: nnU-Net's own folds")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing dataset")
+    parser.set_defaults(run=_convert_isic, year=year)
+
+
+def _convert_isic(args) -> None:
+    from .dataset_conversion.isic import convert_isic
+
+    convert_isic(args.input, args.dataset_id, args.year, size=_size(args.size), split=args.split,
+                 num_processes=args.num_processes, overwrite=args.overwrite)
+
+
+def _size(text: str) -> int | None:
+    """Pixels a side, or None for the images' own size."""
+    if text == "native":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise InputError(f"--size {text}: give a number of pixels such as 256, or native")
+    return int(text)
+
+
+def _add_convert_images(sources) -> None:
+    parser = sources.add_parser("images", help="photographs (JPEG, PNG, TIFF, BMP) into input for nnUNetv2_predict")
+    parser.add_argument("-i", dest="input", type=Path, required=True, metavar="FOLDER", help="folder of photographs")
+    parser.add_argument("-o", dest="output", type=Path, required=True, metavar="FOLDER", help="folder to write")
+    parser.add_argument("-np", dest="num_processes", type=int, default=8, metavar="N", help="processes (default 8)")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing output folder")
+    parser.set_defaults(run=_convert_images)
+
+
+def _convert_images(args) -> None:
+    from .dataset_conversion.images import convert_images
+
+    convert_images(args.input, args.output, num_processes=args.num_processes, overwrite=args.overwrite)
+
+
+def _add_demo(commands) -> None:
+    parser = commands.add_parser("demo", help="the whole job, from release folder to masks, on generated images")
+    parser.add_argument("-o", dest="output", type=Path, default=Path("demo"), metavar="FOLDER",
+                        help="folder to work in (default ./demo)")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier demo")
+    parser.set_defaults(run=_demo)
+
+
+def _demo(args) -> None:
+    from .demo import demo
+
+    demo(args.output, overwrite=args.overwrite)
