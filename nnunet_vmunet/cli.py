@@ -33,7 +33,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_register(commands) -> None:
     parser = commands.add_parser("register", help="let the installed nnU-Net find VM-UNet")
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--check", action="store_true", help="report what is registered, change nothing (exit code 1 if not)")
+    what.add_argument("--check", action="store_true", help="report, change nothing (exit code 1 if not registered)")
     what.add_argument("--remove", action="store_true", help="take everything away again")
     parser.set_defaults(run=_register)
 

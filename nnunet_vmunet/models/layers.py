@@ -1,0 +1,65 @@
+"""What VM-UNet is made of besides the scan. Everything is channels last: (batch, height, width, channels)."""
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+
+class PatchEmbedding(nn.Module):
+    """(b, c, h, w) to (b, h/4, w/4, dim): one token per 4×4 pixels (section 3.1 of the paper)."""
+
+    def __init__(self, input_channels: int, dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(input_channels, dim, kernel_size=4, stride=4)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.norm(self.proj(image).permute(0, 2, 3, 1))
+
+
+class PatchMerging(nn.Module):
+    """(b, h, w, dim) to (b, h/2, w/2, dim_out): each 2×2 cell becomes one token."""
+
+    def __init__(self, dim: int, dim_out: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(4 * dim)
+        self.reduction = nn.Linear(4 * dim, dim_out, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        # The column is the slower index, (0,0), (1,0), (0,1), (1,1): the order that the original's weights expect.
+        cells = rearrange(x, "b (h row) (w column) c -> b h w (column row c)", row=2, column=2)
+        return self.reduction(self.norm(cells))
+
+
+class PatchExpanding(nn.Module):
+    """(b, h, w, dim) to (b, scale·h, scale·w, dim_out): each token becomes a cell of scale×scale tokens."""
+
+    def __init__(self, dim: int, dim_out: int, scale: int) -> None:
+        super().__init__()
+        self.scale = scale
+        self.expand = nn.Linear(dim, scale * scale * dim_out, bias=False)
+        self.norm = nn.LayerNorm(dim_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        cells = self.expand(x)
+        return self.norm(
+            rearrange(cells, "b h w (row column c) -> b (h row) (w column) c", row=self.scale, column=self.scale)
+        )
+
+
+class DropPath(nn.Module):
+    """Stochastic depth (arXiv 1603.09382): in training, drops a residual branch per sample with probability `rate`."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, branch: Tensor) -> Tensor:
+        if not self.training or self.rate == 0:
+            return branch
+        keep = 1 - self.rate
+        kept = torch.empty(len(branch), *[1] * (branch.ndim - 1), dtype=branch.dtype, device=branch.device)
+        return branch * kept.bernoulli_(keep) / keep
+
+    def extra_repr(self) -> str:
+        return f"rate={self.rate:.3f}"

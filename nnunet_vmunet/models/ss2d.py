@@ -1,0 +1,80 @@
+"""SS2D, the 2D selective scan layer, and the VSS block around it (section 3.2 of VM-UNet, 4 of VMamba).
+
+Parameters keep the names and shapes of the original (`models/vmunet/vmamba.py`), so that its weights load.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..ops import ss2d_scan
+from .layers import DropPath
+
+DIRECTIONS = 4
+DT_MIN, DT_MAX, DT_FLOOR = 1e-3, 1e-1, 1e-4  # Mamba's range for the initial step Δ
+
+
+class SS2D(nn.Module):
+    """(b, h, w, dim) to (b, h, w, dim): gated depthwise convolution and four-direction selective scan.
+
+    Args:
+        dim: channels C of input and output; the scan runs on D = 2·C channels.
+        d_state: states N per channel.
+    """
+
+    def __init__(self, dim: int, d_state: int = 16) -> None:
+        super().__init__()
+        d_inner = 2 * dim
+        self.dt_rank = math.ceil(dim / 16)
+        self.d_state = d_state
+        self.in_proj = nn.Linear(dim, 2 * d_inner, bias=False)
+        self.conv2d = nn.Conv2d(d_inner, d_inner, kernel_size=3, padding=1, groups=d_inner)
+        self.x_proj_weight = nn.Parameter(torch.empty(DIRECTIONS, self.dt_rank + 2 * d_state, d_inner))
+        self.dt_projs_weight = nn.Parameter(torch.empty(DIRECTIONS, d_inner, self.dt_rank))
+        self.dt_projs_bias = nn.Parameter(torch.empty(DIRECTIONS, d_inner))
+        self.A_logs = nn.Parameter(torch.empty(DIRECTIONS * d_inner, d_state))
+        self.Ds = nn.Parameter(torch.empty(DIRECTIONS * d_inner))
+        self.out_norm = nn.LayerNorm(d_inner)
+        self.out_proj = nn.Linear(d_inner, dim, bias=False)
+        self._initialize_scan()
+
+    def _initialize_scan(self) -> None:
+        """Mamba's initialisation: A = -(1..N), D = 1, steps Δ log-uniform in [DT_MIN, DT_MAX]."""
+        for weight in (self.x_proj_weight, self.dt_projs_weight):
+            bound = weight.shape[-1] ** -0.5  # of the inputs, as nn.Linear's default
+            nn.init.uniform_(weight, -bound, bound)
+        with torch.no_grad():
+            log_dt = torch.empty_like(self.dt_projs_bias).uniform_(math.log(DT_MIN), math.log(DT_MAX))
+            dt = log_dt.exp().clamp(min=DT_FLOOR)
+            self.dt_projs_bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # the inverse of softplus
+            self.A_logs.copy_(torch.arange(1, self.d_state + 1).log().expand_as(self.A_logs))
+        nn.init.ones_(self.Ds)
+
+    def forward(self, u: Tensor) -> Tensor:
+        x, z = self.in_proj(u).chunk(2, dim=-1)
+        x = F.silu(self.conv2d(x.permute(0, 3, 1, 2))).permute(0, 2, 3, 1)
+        y = self.out_norm(self.scan(x))
+        return self.out_proj(y * F.silu(z))
+
+    def scan(self, x: Tensor) -> Tensor:
+        """The selective scan of x (b, h, w, D), whose Δ, B and C are linear in x."""
+        projected = F.linear(x, self.x_proj_weight.flatten(0, 1)).unflatten(-1, (DIRECTIONS, -1))
+        dt, B, C = projected.split([self.dt_rank, self.d_state, self.d_state], dim=-1)
+        delta = torch.einsum("bhwkr,kdr->bhwkd", dt, self.dt_projs_weight)
+        A = -torch.exp(self.A_logs.float()).unflatten(0, (DIRECTIONS, -1))
+        return ss2d_scan(x, delta, A, B, C, self.Ds.unflatten(0, (DIRECTIONS, -1)), self.dt_projs_bias)
+
+
+class VSSBlock(nn.Module):
+    """x + DropPath(SS2D(LayerNorm(x))) on (b, h, w, dim)."""
+
+    def __init__(self, dim: int, d_state: int, drop_path_rate: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+        self.ss2d = SS2D(dim, d_state)
+        self.drop_path = DropPath(drop_path_rate)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.drop_path(self.ss2d(self.norm(x)))

@@ -1,0 +1,19 @@
+"""The trainers that `nnUNetv2_train -tr` finds once `nnunet-vmunet register` has run."""
+
+from .trainer import nnUNetTrainerVMUNet
+from .variants import (
+    nnUNetTrainerVMUNet_5epochs,
+    nnUNetTrainerVMUNet_20epochs,
+    nnUNetTrainerVMUNet_50epochs,
+    nnUNetTrainerVMUNet_DA,
+    nnUNetTrainerVMUNet_fp32,
+)
+
+__all__ = [
+    "nnUNetTrainerVMUNet",
+    "nnUNetTrainerVMUNet_5epochs",
+    "nnUNetTrainerVMUNet_20epochs",
+    "nnUNetTrainerVMUNet_50epochs",
+    "nnUNetTrainerVMUNet_DA",
+    "nnUNetTrainerVMUNet_fp32",
+]

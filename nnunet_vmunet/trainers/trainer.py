@@ -1,0 +1,211 @@
+"""nnUNetTrainerVMUNet: the paper's training inside nnU-Net (section 4.2; `train.py` and `configs/` of the original)."""
+
+from __future__ import annotations
+
+import math
+import os
+
+import torch
+import torch.distributed as dist
+from batchgenerators.dataloading.multi_threaded_augmenter import MultiThreadedAugmenter
+from batchgenerators.dataloading.single_threaded_augmenter import SingleThreadedAugmenter
+from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
+from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
+from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
+from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
+from batchgeneratorsv2.transforms.utils.nnunet_masking import MaskImageTransform
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from torch import nn
+
+from ..losses import BinaryBceDiceLoss, CeDiceLoss, RegionBceDiceLoss
+from ..models import VMUNet
+from ..schedule import CosineSchedule
+from .batch_size import paper_batch_size
+from .passes import PassLoader, SliceDataset
+
+NETWORK = "nnunet_vmunet.models.VMUNet"  # in plans; the class is found there by its dotted name
+OUR_NETWORKS = (NETWORK, f"{VMUNet.__module__}.{VMUNet.__qualname__}")
+P_ROTATION = 0.5  # the original rotates every other image
+MAX_VALIDATION_BATCHES = 50  # nnU-Net's: the score during training is an estimate, the real validation comes at the end
+
+
+class nnUNetTrainerVMUNet(nnUNetTrainer):
+    """VM-UNet, 300 epochs of one pass each, AdamW, cosine learning rate, BceDice or CeDice, flips and rotations.
+
+    nnU-Net does the rest: preprocessing, inference, validation, evaluation, logging. Subclasses vary a class
+    attribute or one method; they need no `__init__`, whose signature nnU-Net inspects.
+    """
+
+    epochs = 300
+
+    def __init__(
+        self, plans: dict, configuration: str, fold: int, dataset_json: dict,
+        device: torch.device = torch.device("cuda"),  # noqa: B008 - nnU-Net's signature
+    ) -> None:  # fmt: skip
+        _refuse_3d(plans, configuration)
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.num_epochs = self.epochs
+        self.initial_lr = 1e-3
+        self.weight_decay = 1e-2
+        self.enable_deep_supervision = False
+        self.oversample_foreground_percent = 0.0
+        self.save_every = max(1, self.num_epochs // 30)  # our epochs are shorter than nnU-Net's 250 iterations
+        self.datasets: tuple[SliceDataset, SliceDataset] | None = None
+
+    def initialize(self) -> None:
+        if not self.was_initialized:
+            self._plan_for_vmunet()
+        super().initialize()
+
+    def _plan_for_vmunet(self) -> None:
+        """Put our network and a batch size for it into plans made for another; one pass is an epoch either way."""
+        training, validation = (len(dataset) for dataset in self.get_tr_and_val_datasets())
+        if self.configuration_manager.network_arch_class_name not in OUR_NETWORKS:
+            patch_size, planned = self.configuration_manager.patch_size, self.configuration_manager.batch_size
+            batch_size = paper_batch_size(patch_size, training)
+            self._change_plans(batch_size=batch_size, architecture=_architecture())
+            self.print_to_log_file(
+                f"The plans are for another network: training VM-UNet with {batch_size} images of "
+                f"{patch_size[0]}x{patch_size[1]} per batch instead of {planned}."
+            )
+        batch_size = self.configuration_manager.batch_size
+        self.num_iterations_per_epoch = math.ceil(training / batch_size)
+        self.num_val_iterations_per_epoch = min(math.ceil(validation / batch_size), MAX_VALIDATION_BATCHES)
+
+    def _change_plans(self, **changes) -> None:
+        """Change this configuration in the plans that are saved with the model."""
+        self.plans_manager.plans["configurations"][self.configuration_name].update(changes)
+        self.plans_manager = PlansManager(self.plans_manager.plans)
+        self.configuration_manager = self.plans_manager.get_configuration(self.configuration_name)
+
+    @classmethod
+    def build_network_architecture(
+        cls, plans_manager, configuration_manager, num_input_channels: int, num_output_channels: int,
+        enable_deep_supervision: bool = False,
+    ) -> nn.Module:  # fmt: skip
+        """The network that the plans name. nnU-Net calls this for training and for inference."""
+        cls.set_autocast_dtype()
+        name = configuration_manager.network_arch_class_name
+        architecture = configuration_manager.configuration["architecture"] if name in OUR_NETWORKS else _architecture()
+        return get_network_from_plans(
+            architecture["network_class_name"], architecture["arch_kwargs"], architecture["_kw_requires_import"],
+            num_input_channels, num_output_channels, deep_supervision=False,
+        )  # fmt: skip
+
+    @staticmethod
+    def set_autocast_dtype() -> None:
+        """nnU-Net's autocast takes torch's current dtype: bfloat16 where the GPU has it, for its range."""
+        if torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False):
+            torch.set_autocast_dtype("cuda", torch.bfloat16)
+
+    def set_deep_supervision_enabled(self, enabled: bool) -> None:
+        """VM-UNet has one output: nothing to switch."""
+
+    def configure_optimizers(self):
+        optimizer = torch.optim.AdamW(
+            self.network.parameters(), self.initial_lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=self.weight_decay
+        )
+        return optimizer, CosineSchedule(optimizer, self.initial_lr)
+
+    def _build_loss(self) -> nn.Module:
+        labels = self.label_manager
+        if labels.has_regions:
+            return RegionBceDiceLoss(labels.has_ignore_label, self.is_ddp)
+        if labels.num_segmentation_heads == 2:
+            return BinaryBceDiceLoss(labels.ignore_label, self.is_ddp)
+        return CeDiceLoss(labels.ignore_label, self.is_ddp)
+
+    @staticmethod
+    def get_training_transforms(
+        patch_size, rotation_for_DA, deep_supervision_scales, mirror_axes, do_dummy_2d_data_aug,
+        use_mask_for_norm=None, is_cascaded=False, foreground_labels=None, regions=None, ignore_label=None,
+    ) -> BasicTransform:  # fmt: skip
+        """Rotation and flips, then what nnU-Net's validation does to the labels."""
+        rotation = SpatialTransform(
+            patch_size, patch_center_dist_from_border=0, random_crop=False, p_rotation=P_ROTATION,
+            rotation=rotation_for_DA, bg_style_seg_sampling=False, border_mode_seg="constant", padding_value_seg=-1,
+        )  # fmt: skip
+        transforms = [rotation, MirrorTransform(allowed_axes=mirror_axes)]
+        if use_mask_for_norm is not None and any(use_mask_for_norm):
+            channels = [channel for channel, masked in enumerate(use_mask_for_norm) if masked]
+            transforms.append(MaskImageTransform(apply_to_channels=channels, channel_idx_in_seg=0, set_outside_to=0))
+        labels = nnUNetTrainer.get_validation_transforms(
+            deep_supervision_scales, is_cascaded, foreground_labels, regions, ignore_label
+        )
+        return ComposeTransforms([*transforms, labels])
+
+    def get_tr_and_val_datasets(self) -> tuple[SliceDataset, SliceDataset]:
+        if self.datasets is None:
+            has_ignore_label = self.label_manager.has_ignore_label
+            annotated = (-1, *self.label_manager.all_labels) if has_ignore_label else None
+            training, validation = super().get_tr_and_val_datasets()
+            self.datasets = SliceDataset(training, annotated), SliceDataset(validation, annotated)
+        return self.datasets
+
+    def get_dataloaders(self):
+        rotation, dummy_2d, rotated_patch_size, mirror_axes = (
+            self.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+        )
+        labels = {
+            "foreground_labels": self.label_manager.foreground_labels,
+            "regions": self.label_manager.foreground_regions if self.label_manager.has_regions else None,
+            "ignore_label": self.label_manager.ignore_label,
+        }
+        patch_size = self.configuration_manager.patch_size
+        training_transforms = self.get_training_transforms(
+            patch_size, rotation, None, mirror_axes, dummy_2d,
+            use_mask_for_norm=self.configuration_manager.use_mask_for_norm, **labels,
+        )  # fmt: skip
+        validation_transforms = self.get_validation_transforms(None, **labels)
+        training, validation = self.get_tr_and_val_datasets()
+        workers = get_allowed_n_proc_DA()
+        return (
+            self._augmenter(training, rotated_patch_size, training_transforms, self.num_iterations_per_epoch, workers),
+            self._augmenter(
+                validation, patch_size, validation_transforms, self.num_val_iterations_per_epoch, math.ceil(workers / 2)
+            ),
+        )
+
+    def _augmenter(self, dataset: SliceDataset, patch_size, transforms: BasicTransform, iterations: int, workers: int):
+        """Batches in passes over `dataset`, in order, made by `workers` processes, or by this one if there are none."""
+        loader = PassLoader(
+            dataset, self.batch_size, patch_size, self.configuration_manager.patch_size, self.label_manager,
+            oversample_foreground_percent=self.oversample_foreground_percent, transforms=transforms,
+            global_batch_size=self.configuration_manager.batch_size, first_sample=self._first_sample_of_this_rank(),
+            first_batch=self.current_epoch * iterations, num_workers=max(1, workers),
+        )  # fmt: skip
+        if workers == 0:
+            return SingleThreadedAugmenter(loader, None)
+        # Not nnU-Net's faster one, which takes batches in whatever order they are ready: passes need their order.
+        return MultiThreadedAugmenter(loader, None, workers, pin_memory=self.device.type == "cuda", wait_time=0.002)
+
+    def _first_sample_of_this_rank(self) -> int:
+        """nnU-Net deals the global batch out evenly and the remainder to the first ranks, one each."""
+        if not self.is_ddp:
+            return 0
+        share, remainder = divmod(self.configuration_manager.batch_size, dist.get_world_size())
+        return dist.get_rank() * share + min(dist.get_rank(), remainder)
+
+    def save_checkpoint(self, filename: str) -> None:
+        """As nnU-Net's, but a training killed while saving keeps the checkpoint that it had."""
+        partial = f"{filename}.partial"
+        super().save_checkpoint(partial)
+        if os.path.isfile(partial):
+            os.replace(partial, filename)
+
+
+def _architecture() -> dict:
+    """The plans' entry for the paper's network: all defaults."""
+    return {"network_class_name": NETWORK, "arch_kwargs": {}, "_kw_requires_import": []}
+
+
+def _refuse_3d(plans: dict, configuration: str) -> None:
+    patch_size = PlansManager(plans).get_configuration(configuration).patch_size
+    if len(patch_size) != 2:
+        raise ValueError(
+            f"VM-UNet is a 2D network and configuration {configuration!r} has the 3D patch {list(patch_size)}: "
+            "train configuration 2d, which takes volumes slice by slice"
+        )
