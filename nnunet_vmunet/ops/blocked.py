@@ -16,6 +16,7 @@ from torch import Tensor
 from .directions import to_pixels, to_sequences
 
 STEPS = 32  # of 16, 32 and 64 the fastest on two CPU cores, forward and backward, at stage 1
+CACHED_ELEMENTS = 2**19  # of a block's states, 2 MB in float32: batches beyond it fell out of the cache
 
 
 class Sequences(NamedTuple):
@@ -31,41 +32,28 @@ class Sequences(NamedTuple):
 
 def forward(x, delta, A, B, C, D, delta_bias, save_states: bool) -> tuple[Tensor, Tensor]:
     """The scan's output (b, h, w, d), and every block's initial state (blocks, g, n, d) if asked for."""
-    s = _sequences(x, delta, A, B, C, D, delta_bias)
-    y = torch.empty_like(s.x)
+    y = torch.empty_like(x, memory_format=torch.contiguous_format)
     states = x.new_empty(states_shape(x, A) if save_states else 0)
-    state = torch.zeros_like(s.A)
-    for i, block in enumerate(_blocks(len(y))):
-        if save_states:
-            states[i] = state
-        _, h = _run_block(s, block, state)
-        torch.matmul(s.C[block].unsqueeze(2), h, out=y[block].unsqueeze(2))
-        state = h[-1]
-    y += s.D * s.x
-    return _sum_directions(y, x), states
+    for images, sequences in _groups(x, A):
+        s = _sequences(x[images], delta[images], A, B[images], C[images], D, delta_bias)
+        (walked,) = _per_pixel((_forward(s, states[:, sequences] if save_states else None),), x[images])
+        y[images] = walked.sum(3)
+    return y, states
 
 
 def backward(dy, states, x, delta, A, B, C, D, delta_bias) -> tuple[Tensor, ...]:
     """Gradients of (x, delta, A, B, C, D, delta_bias)."""
-    s = _sequences(x, delta, A, B, C, D, delta_bias)
-    dys = to_sequences(dy.unsqueeze(3).expand_as(delta)).flatten(1, 2)
-    dx, ddelta = torch.empty_like(s.x), torch.empty_like(s.delta)
-    dB, dC = torch.empty_like(s.B), torch.empty_like(s.C)
-    dA = torch.zeros_like(s.A)
-    carry = torch.zeros_like(s.A)  # gradient of the state that a block hands on
-    for i, block in reversed(list(enumerate(_blocks(len(dys))))):
-        decay, h = _run_block(s, block, states[i])
-        g = dys[block].unsqueeze(2) * s.C[block].unsqueeze(3)
-        carry = _run_adjoint(g, decay, carry)
-        dC[block] = torch.matmul(h, dys[block].unsqueeze(3)).squeeze(3)
-        dB[block] = torch.matmul(g, (s.delta[block] * s.x[block]).unsqueeze(3)).squeeze(3)
-        du = torch.matmul(s.B[block].unsqueeze(2), g).squeeze(2)
-        dexponent = _previous(h, states[i]).mul_(decay).mul_(g)
-        dA += (dexponent * s.delta[block].unsqueeze(2)).sum(0)
-        ddelta[block] = (dexponent * s.A).sum(2) + du * s.x[block]
-        dx[block] = du * s.delta[block]
-    ddelta *= torch.expm1(-s.delta).neg_()  # softplus' is the sigmoid, here 1 - exp(-softplus)
-    return _gradients(s, dys, dx, ddelta, dA, dB, dC, x)
+    per_image, summed = [], []
+    for images, sequences in _groups(x, A):
+        s = _sequences(x[images], delta[images], A, B[images], C[images], D, delta_bias)
+        dys = to_sequences(dy[images].unsqueeze(3).expand_as(delta[images])).flatten(1, 2)
+        dx, ddelta, dA, dB, dC = _backward(s, dys, states[:, sequences])
+        pixels = _per_pixel((dx, ddelta, dB, dC), x[images])
+        per_image.append((pixels[0].sum(3), *pixels[1:]))
+        summed.append((dA, (dys * s.x).sum(0), ddelta.sum(0)))
+    dx, ddelta, dB, dC = (torch.cat(parts) for parts in zip(*per_image, strict=True))
+    dA, dD, dbias = (torch.cat(parts).unflatten(0, (-1, 4)).sum(0) for parts in zip(*summed, strict=True))
+    return dx, ddelta, dA.transpose(1, 2), dB, dC, dD, dbias
 
 
 def states_shape(x: Tensor, A: Tensor) -> tuple[int, ...]:
@@ -83,6 +71,51 @@ def _sequences(x, delta, A, B, C, D, delta_bias) -> Sequences:
         C=to_sequences(C).flatten(1, 2),
         D=D.repeat(batch, 1),
     )
+
+
+def _groups(x: Tensor, A: Tensor) -> list[tuple[slice, slice]]:
+    """Images that are scanned together, and their sequences: on a CPU few enough for its cache."""
+    batch, height, width, channels = x.shape
+    images = batch
+    if x.device.type == "cpu":
+        block = min(STEPS, height * width) * 4 * A.shape[-1] * channels
+        images = min(batch, max(1, CACHED_ELEMENTS // block))
+    starts = range(0, batch, images)
+    return [(slice(i, min(i + images, batch)), slice(4 * i, 4 * min(i + images, batch))) for i in starts]
+
+
+def _forward(s: Sequences, states: Tensor | None) -> Tensor:
+    """y (l, g, d); fills `states` (blocks, g, n, d) with every block's initial state."""
+    y = torch.empty_like(s.x)
+    state = torch.zeros_like(s.A)
+    for i, block in enumerate(_blocks(len(y))):
+        if states is not None:
+            states[i] = state
+        _, h = _run_block(s, block, state)
+        torch.matmul(s.C[block].unsqueeze(2), h, out=y[block].unsqueeze(2))
+        state = h[-1]
+    return y.addcmul_(s.D, s.x)
+
+
+def _backward(s: Sequences, dy: Tensor, states: Tensor) -> tuple[Tensor, ...]:
+    """Gradients of the sequences x, delta (before softplus), A, B and C."""
+    dx, ddelta = torch.empty_like(s.x), torch.empty_like(s.delta)
+    dB, dC = torch.empty_like(s.B), torch.empty_like(s.C)
+    dA = torch.zeros_like(s.A)
+    carry = torch.zeros_like(s.A)  # gradient of the state that a block hands on
+    for i, block in reversed(list(enumerate(_blocks(len(dy))))):
+        decay, h = _run_block(s, block, states[i])
+        g = dy[block].unsqueeze(2) * s.C[block].unsqueeze(3)
+        carry = _run_adjoint(g, decay, carry)
+        dC[block] = torch.matmul(h, dy[block].unsqueeze(3)).squeeze(3)
+        dB[block] = torch.matmul(g, (s.delta[block] * s.x[block]).unsqueeze(3)).squeeze(3)
+        du = torch.matmul(s.B[block].unsqueeze(2), g).squeeze(2)
+        dexponent = _previous(h, states[i]).mul_(decay).mul_(g)
+        dA += (dexponent * s.delta[block].unsqueeze(2)).sum(0)
+        ddelta[block] = (dexponent * s.A).sum(2) + du * s.x[block]
+        dx[block] = du * s.delta[block]
+    ddelta *= torch.expm1(-s.delta).neg_()  # softplus' is the sigmoid, here 1 - exp(-softplus)
+    return dx.addcmul_(dy, s.D), ddelta, dA, dB, dC
 
 
 def _blocks(steps: int) -> list[slice]:
@@ -112,28 +145,7 @@ def _previous(h: Tensor, state: Tensor) -> Tensor:
     return torch.cat([state.unsqueeze(0), h[:-1]])
 
 
-def _sum_directions(sequences: Tensor, x: Tensor) -> Tensor:
-    """(l, g, d) to (b, h, w, d)."""
+def _per_pixel(sequences: tuple[Tensor, ...], x: Tensor) -> list[Tensor]:
+    """Each (l, g, ...) as (b, h, w, 4, ...)."""
     batch, height, width, _ = x.shape
-    return to_pixels(sequences.unflatten(1, (batch, 4)), height, width).sum(3)
-
-
-def _gradients(s: Sequences, dys, dx, ddelta, dA, dB, dC, x) -> tuple[Tensor, ...]:
-    """From sequences to the inputs' own shapes."""
-    batch, height, width, _ = x.shape
-
-    def per_pixel(sequences):
-        return to_pixels(sequences.unflatten(1, (batch, 4)), height, width)
-
-    def per_direction(sums):  # (g, ...) summed over the batch
-        return sums.unflatten(0, (batch, 4)).sum(0)
-
-    return (
-        per_pixel(dx.addcmul_(dys, s.D)).sum(3),
-        per_pixel(ddelta),
-        per_direction(dA).transpose(1, 2).contiguous(),
-        per_pixel(dB),
-        per_pixel(dC),
-        per_direction((dys * s.x).sum(0)),
-        per_direction(ddelta.sum(0)),
-    )
+    return [to_pixels(sequence.unflatten(1, (batch, 4)), height, width) for sequence in sequences]
