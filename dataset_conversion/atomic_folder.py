@@ -1,0 +1,96 @@
+"""A folder that appears complete or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from nnunet_vmunet.errors import InputError
+
+
+@contextmanager
+def atomic_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Yield an empty hidden folder beside `target`, to be filled; it takes the name of `target` when the block ends.
+
+    An error or Ctrl-C removes it. What a killed process left behind is put right by the next call for the same target.
+    With `overwrite` an existing target steps aside by renaming only when the new one is complete.
+    """
+    target = Path(os.path.realpath(target))  # a link to another disk stays where it is
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _clean_up_after_the_killed(target)
+        _refuse_occupied(target, overwrite)
+        partial, replaced = _hidden(target, "partial"), _hidden(target, "replaced")
+        partial.mkdir()
+        try:
+            yield partial
+            _refuse_occupied(target, overwrite)  # somebody else's may have appeared meanwhile
+            _swap(partial, target, replaced)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    except OSError as error:
+        raise InputError(f"{target} cannot be written, make room or choose another place ({error})") from error
+
+
+def _refuse_occupied(target: Path, overwrite: bool) -> None:
+    if target.exists() and not target.is_dir():
+        raise InputError(f"{target} is a file: a folder is written under that name, choose another")
+    if target.is_dir() and any(target.iterdir()) and not overwrite:
+        raise InputError(f"{target} is not empty: give --overwrite to replace it")
+
+
+def _swap(partial: Path, target: Path, replaced: Path) -> None:
+    if target.exists():
+        target.rename(replaced)
+    try:
+        partial.rename(target)
+    except BaseException:
+        _restore(replaced, target)
+        raise
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _restore(replaced: Path, target: Path) -> None:
+    if replaced.exists() and not target.exists():
+        replaced.rename(target)
+
+
+def _hidden(target: Path, role: str) -> Path:
+    """A sibling's name that nnU-Net does not take for a dataset and that says which process it belongs to."""
+    return target.with_name(f"{_prefix(target, role)}{os.getpid()}")
+
+
+def _prefix(target: Path, role: str) -> str:
+    # The host is part of it: another machine's process on a shared disk may well be alive.
+    return f".{role}-{target.name}-{socket.gethostname()}-"
+
+
+def _clean_up_after_the_killed(target: Path) -> None:
+    for replaced in _of_dead_processes(target, "replaced"):
+        _restore(replaced, target)
+        shutil.rmtree(replaced, ignore_errors=True)
+    for partial in _of_dead_processes(target, "partial"):
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _of_dead_processes(target: Path, role: str) -> list[Path]:
+    prefix = _prefix(target, role)
+    found = [f for f in target.parent.iterdir() if f.name.startswith(prefix)]
+    return [f for f in found if not _is_alive(f.name.removeprefix(prefix))]
+
+
+def _is_alive(pid: str) -> bool:
+    if os.name != "posix" or not pid.isdecimal():
+        return True  # on Windows signal 0 is no question but Ctrl-C
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    # Leftovers under our own id are an earlier process's that had the same one.
+    return int(pid) != os.getpid()

@@ -1,0 +1,62 @@
+"""Area averaging, against numbers worked out by hand."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from dataset_conversion.area import area_average, at_least_half
+
+
+def test_whole_pixels_are_averaged():
+    pixels = np.array([[0, 100, 10, 10], [100, 200, 10, 11]], np.uint8)
+    np.testing.assert_array_equal(area_average(pixels, (1, 2)), [[100, 10]])
+
+
+def test_a_cut_pixel_counts_by_its_part():
+    # Three pixels over two cells: each cell takes the middle one by half, (0 + 60/2) / 1.5 and (60/2 + 30) / 1.5.
+    np.testing.assert_array_equal(area_average(np.array([[0, 60, 30]], np.uint8), (1, 2)), [[20, 40]])
+
+
+def test_halves_round_up():
+    np.testing.assert_array_equal(area_average(np.array([[0, 1]], np.uint8), (1, 1)), [[1]])
+
+
+def test_grid_that_ends_inside_the_last_pixel():
+    # 2.5 pixels over one cell: (10 + 20 + 0.5 × 80) / 2.5.
+    extent = (Fraction(1), Fraction(5, 2))
+    np.testing.assert_array_equal(area_average(np.array([[10, 20, 80]], np.uint8), (1, 1), extent), [[28]])
+
+
+def test_channels_stay_apart():
+    pixels = np.zeros((2, 2, 3), np.uint8)
+    pixels[..., 1] = 80
+    np.testing.assert_array_equal(area_average(pixels, (1, 1)), [[[0, 80, 0]]])
+
+
+@pytest.mark.parametrize(
+    ("mask", "expected"),
+    [([[1, 1], [0, 0]], 1), ([[1, 0], [0, 0]], 0), ([[1, 0, 1]], 1), ([[0, 1, 0]], 0)],
+    ids=["half", "quarter", "two_thirds", "one_third"],
+)
+def test_at_least_half_of_one_cell(mask, expected):
+    np.testing.assert_array_equal(at_least_half(np.array(mask, np.uint8), (1, 1)), [[expected]])
+
+
+def test_exactly_half_across_cut_pixels_is_lesion():
+    # Cells of 2 × 7/3 pixels whose upper half is lesion: floating-point sums of thirds may end just below a half.
+    mask = np.zeros((2, 7), np.uint8)
+    mask[0] = 1
+    np.testing.assert_array_equal(at_least_half(mask, (1, 3)), [[1, 1, 1]])
+
+
+def test_masks_can_be_enlarged():
+    np.testing.assert_array_equal(at_least_half(np.array([[0, 1]], np.uint8), (2, 4)), [[0, 0, 1, 1]] * 2)
+
+
+@pytest.mark.parametrize("shape", [(7, 5), (1, 1), (13, 40), (6, 6)], ids=str)
+def test_equals_brute_force_supersampling(shape):
+    pixels = np.random.default_rng(0).integers(0, 256, (13, 10), dtype=np.uint8)
+    fine = pixels.repeat(shape[0], axis=0).repeat(shape[1], axis=1).astype(float)
+    means = fine.reshape(shape[0], 13, shape[1], 10).mean(axis=(1, 3))
+    np.testing.assert_array_equal(area_average(pixels, shape), np.floor(means + 0.5))

@@ -1,0 +1,173 @@
+"""Photographs as cameras, scanners and image editors write them."""
+
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dataset_conversion.photographs import photograph_size, photographs_in, read_photograph
+from nnunet_vmunet.errors import InputError
+
+ORIENTATION = 0x0112
+
+UPRIGHT = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+
+# How a camera stores the upright photograph, for each value of the EXIF orientation, as the standard words it:
+# where the stored row 0 and column 0 lie in the upright picture.
+STORED = {
+    1: UPRIGHT,  # top, left
+    2: UPRIGHT[:, ::-1],  # top, right
+    3: UPRIGHT[::-1, ::-1],  # bottom, right
+    4: UPRIGHT[::-1],  # bottom, left
+    5: UPRIGHT.swapaxes(0, 1),  # left, top
+    6: UPRIGHT[:, ::-1].swapaxes(0, 1),  # right, top
+    7: UPRIGHT[::-1, ::-1].swapaxes(0, 1),  # right, bottom
+    8: UPRIGHT[::-1].swapaxes(0, 1),  # left, bottom
+}
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize("orientation", STORED)
+def test_exif_orientation_is_applied(tmp_path, orientation, suffix):
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    file = tmp_path / f"photo.{suffix}"
+    Image.fromarray(np.ascontiguousarray(STORED[orientation])).save(file, exif=exif)
+    np.testing.assert_array_equal(read_photograph(file), UPRIGHT)
+    assert photograph_size(file) == (4, 6)
+
+
+def test_exif_orientation_of_a_jpeg_that_is_decoded_at_reduced_size(tmp_path):
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    stored = Image.new("RGB", (128, 64), "white")
+    stored.paste("black", (0, 0, 64, 64))  # the stored left half: upright, the top
+    stored.save(tmp_path / "photo.jpg", exif=exif, quality=95)
+    small = read_photograph(tmp_path / "photo.jpg", 8)
+    assert small[:4].max() < 40
+    assert small[4:].min() > 215
+
+
+def saved(tmp_path, image: Image.Image, name="photo.png", **options):
+    image.save(tmp_path / name, **options)
+    return tmp_path / name
+
+
+def test_alpha_is_dropped(tmp_path):
+    rgba = np.dstack([UPRIGHT, np.full((4, 6), 7, np.uint8)])
+    np.testing.assert_array_equal(read_photograph(saved(tmp_path, Image.fromarray(rgba))), UPRIGHT)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA"])
+def test_grey_is_expanded(tmp_path, mode):
+    grey = UPRIGHT[..., 0]
+    file = saved(tmp_path, Image.fromarray(grey).convert(mode))
+    np.testing.assert_array_equal(read_photograph(file), np.dstack([grey] * 3))
+
+
+def test_black_and_white_is_expanded(tmp_path):
+    file = saved(tmp_path, Image.fromarray(np.array([[True, False]])))
+    np.testing.assert_array_equal(read_photograph(file), [[[255] * 3, [0] * 3]])
+
+
+def test_palette_is_looked_up(tmp_path):
+    image = Image.new("P", (2, 1))
+    image.putpalette([10, 20, 30, 40, 50, 60])
+    image.putdata([1, 0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        file = saved(tmp_path, image, transparency=b"\x00\xff")
+        np.testing.assert_array_equal(read_photograph(file), [[[40, 50, 60], [10, 20, 30]]])
+
+
+def test_cmyk_jpeg_comes_as_rgb(tmp_path):
+    file = saved(tmp_path, Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "photo.jpg", quality=95)
+    red, green, blue = read_photograph(file)[4, 4]
+    assert red > 240
+    assert max(green, blue) < 15
+
+
+@pytest.mark.parametrize("name", ["photo.tif", "photo.png"])
+def test_16_bit_keeps_the_upper_8(tmp_path, name):
+    deep = np.array([[0, 255, 256, 0x8000, 0xFFFF]], np.uint16)
+    file = saved(tmp_path, Image.fromarray(deep), name)
+    np.testing.assert_array_equal(read_photograph(file)[..., 1], [[0, 0, 1, 0x80, 0xFF]])
+
+
+def test_16_bit_rgb_tiff(tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    tifffile.imwrite(tmp_path / "photo.tif", UPRIGHT.astype(np.uint16) * 257, photometric="rgb")
+    np.testing.assert_array_equal(read_photograph(tmp_path / "photo.tif"), UPRIGHT)
+
+
+def test_floating_point_is_refused(tmp_path):
+    file = saved(tmp_path, Image.fromarray(np.ones((2, 2), np.float32)), "photo.tif")
+    with pytest.raises(InputError, match=r"photo\.tif holds floating-point values"):
+        read_photograph(file)
+
+
+def test_several_pages_are_refused(tmp_path):
+    page = Image.new("RGB", (4, 4))
+    file = saved(tmp_path, page, "photo.tif", save_all=True, append_images=[page])
+    with pytest.raises(InputError, match=r"photo\.tif holds 2 pages"):
+        read_photograph(file)
+
+
+@pytest.mark.parametrize("keep", [0, 10, 0.5, 0.9], ids=["empty", "ten_bytes", "half", "almost_all"])
+@pytest.mark.parametrize("name", ["photo.jpg", "photo.png", "photo.tif", "photo.bmp"])
+def test_truncated_files_are_refused_by_name(tmp_path, name, keep):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    file = saved(tmp_path, Image.fromarray(noise), name)
+    content = file.read_bytes()
+    file.write_bytes(content[: keep if isinstance(keep, int) else int(keep * len(content))])
+    with pytest.raises(InputError, match=rf"{name} cannot be read as an image"):
+        read_photograph(file)
+
+
+def test_a_truncated_jpeg_is_refused_at_reduced_size_too(tmp_path):
+    file = saved(tmp_path, Image.effect_noise((256, 256), 50), "photo.jpg")
+    file.write_bytes(file.read_bytes()[:-2000])
+    with pytest.raises(InputError, match=r"photo\.jpg cannot be read as an image"):
+        read_photograph(file, 32)
+
+
+def test_shrinking_averages_areas(tmp_path):
+    file = saved(tmp_path, Image.fromarray(UPRIGHT))
+    expected = np.floor(UPRIGHT.reshape(2, 2, 2, 3, 3).mean(axis=(1, 3)) + 0.5)
+    np.testing.assert_array_equal(read_photograph(file, 2), expected)
+
+
+def test_growing_keeps_a_flat_colour(tmp_path):
+    small = read_photograph(saved(tmp_path, Image.new("RGB", (3, 40), (9, 99, 199))), 16)
+    assert small.shape == (16, 16, 3)
+    assert (small == (9, 99, 199)).all()
+
+
+# What the docstring of read_photograph states, with its own rule decoding at 1/4, 1/2, 1/2, 1/2 and 1/8.
+@pytest.mark.parametrize(("side", "enlarged"), [(32, 1), (64, 1), (100, 1), (112, 1), (256, 4), (64, 4)])
+def test_reduced_decoding_is_nearly_exact(shared, tmp_path, side, enlarged):
+    for number, file in enumerate(sorted((shared / "data/dermoscopy").glob("*.jpg"))):
+        photograph = Image.open(file)
+        if enlarged > 1:  # to odd sizes, so that the last row and column are cut
+            size = (enlarged * photograph.width - 1, enlarged * photograph.height + 1)
+            photograph = photograph.resize(size, Image.Resampling.LANCZOS)
+            photograph.save(tmp_path / f"{number}.jpg", quality=90)
+            file = tmp_path / f"{number}.jpg"
+        exact = saved(tmp_path, Image.open(file), f"{number}.png", compress_level=1)
+        deviation = np.abs(read_photograph(file, side).astype(int) - read_photograph(exact, side))
+        assert 0 < deviation.mean() <= 0.32
+        assert deviation.max() <= 6
+
+
+def test_full_decoding_where_half_the_size_is_below_twice_the_target(shared, tmp_path):
+    file = shared / "data/dermoscopy/ISIC_0024311.jpg"  # 600 × 450
+    exact = saved(tmp_path, Image.open(file))
+    np.testing.assert_array_equal(read_photograph(file, 128), read_photograph(exact, 128))
+
+
+def test_hidden_files_and_other_kinds_are_no_photographs(tmp_path):
+    for name in ("b.JPG", "a.tiff", "c.Bmp", "._a.jpg", ".DS_Store", "notes.txt", "table.csv"):
+        (tmp_path / name).touch()
+    (tmp_path / "folder.png").mkdir()
+    assert [f.name for f in photographs_in(tmp_path)] == ["a.tiff", "b.JPG", "c.Bmp"]

@@ -1,0 +1,152 @@
+"""WholeImage2DIO, alone and through nnU-Net's own preprocessing and export."""
+
+import numpy as np
+import pytest
+import torch
+from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
+from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
+from nnunetv2.preprocessing.resampling.default_resampling import compute_new_shape
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from PIL import Image
+
+from nnunet_vmunet.errors import InputError
+from nnunet_vmunet.image_io import WholeImage2DIO
+
+DATASET_JSON = {"labels": {"background": 0, "lesion": 1}, "channel_names": {"0": "R", "1": "G", "2": "B"}}
+
+SIZES = [(450, 600), (301, 217), (64, 64), (1000, 37), (256, 256), (37, 3000)]
+
+
+def plans(side: int = 256) -> PlansManager:
+    """What nnU-Net's planner writes for photographs of one size, as far as preprocessing and export read it."""
+    resampling = {"order_z": 0, "force_separate_z": None}
+    configuration = {
+        "architecture": {},
+        "spacing": [256 / side, 256 / side],
+        "normalization_schemes": ["ZScoreNormalization"] * 3,
+        "use_mask_for_norm": [False] * 3,
+        "preprocessor_name": "DefaultPreprocessor",
+        "resampling_fn_data": "resample_data_or_seg_to_shape",
+        "resampling_fn_data_kwargs": {"is_seg": False, "order": 3, **resampling},
+        "resampling_fn_seg": "resample_data_or_seg_to_shape",
+        "resampling_fn_seg_kwargs": {"is_seg": True, "order": 1, **resampling},
+        "resampling_fn_probabilities": "resample_data_or_seg_to_shape",
+        "resampling_fn_probabilities_kwargs": {"is_seg": False, "order": 1, **resampling},
+    }
+    return PlansManager(
+        {
+            "configurations": {"2d": configuration},
+            "transpose_forward": [0, 1, 2],
+            "transpose_backward": [0, 1, 2],
+            "label_manager": "LabelManager",
+            "foreground_intensity_properties_per_channel": {str(channel): {} for channel in range(3)},
+        }
+    )
+
+
+def preprocess(image: np.ndarray, seg: np.ndarray | None, properties: dict, side: int = 256):
+    manager = plans(side)
+    run = DefaultPreprocessor(verbose=False).run_case_npy
+    return run(image, seg, properties, manager, manager.get_configuration("2d"), DATASET_JSON)
+
+
+def export(logits: np.ndarray, properties: dict, side: int = 256) -> np.ndarray:
+    manager = plans(side)
+    labels = manager.get_label_manager(DATASET_JSON)
+    return convert_predicted_logits_to_segmentation_with_correct_shape(
+        torch.from_numpy(logits), manager, manager.get_configuration("2d"), labels, properties, num_threads_torch=1
+    )
+
+
+def photograph(folder, shape, border: int = 0):
+    pixels = np.random.default_rng(0).integers(1, 256, (*shape, 3), dtype=np.uint8)
+    if border:
+        pixels[:border] = pixels[-border:] = 0
+        pixels[:, :border] = pixels[:, -border:] = 0
+    Image.fromarray(pixels).save(folder / "photo_0000.png")
+    return [str(folder / "photo_0000.png")]
+
+
+@pytest.mark.parametrize("border", [0, 9], ids=["plain", "black_border"])
+@pytest.mark.parametrize("shape", SIZES, ids=str)
+def test_a_photograph_of_any_size_comes_to_256_and_its_mask_back(tmp_path, shape, border):
+    io = WholeImage2DIO()
+    image, properties = io.read_images(photograph(tmp_path, shape, border))
+    height, width = shape
+    lesion = np.zeros((1, 1, height, width), np.float32)
+    lesion[..., height // 4 : height // 2, width // 4 : width // 2] = 1
+
+    data, seg, properties = preprocess(image, lesion, properties)
+    assert data.shape == (3, 1, 256, 256)
+    assert seg.shape == (1, 1, 256, 256)
+    assert set(np.unique(seg)) == {0, 1}
+    assert seg.mean() == pytest.approx(lesion.mean(), abs=0.02)
+
+    mask = export(np.concatenate([0.5 - seg, seg - 0.5]).astype(np.float32), properties)
+    assert mask.shape == (1, height, width)
+    # At most the pixels along the lesion's outline differ after the way there and back.
+    assert abs(mask - lesion[0]).mean() < 0.03
+
+    io.write_seg(mask, str(tmp_path / "mask.png"), properties)
+    written = np.asarray(Image.open(tmp_path / "mask.png"))
+    assert written.dtype == np.uint8
+    np.testing.assert_array_equal(written, mask[0])
+
+
+@pytest.mark.parametrize("side", [64, 96, 224, 512])
+def test_other_training_sizes(tmp_path, side):
+    image, properties = WholeImage2DIO().read_images(photograph(tmp_path, (301, 217)))
+    data, _, properties = preprocess(image, None, properties, side)
+    assert data.shape == (3, 1, side, side)
+    assert export(np.zeros((2, 1, side, side), np.float32), properties, side).shape == (1, 301, 217)
+
+
+def test_a_black_photograph_is_no_trouble(tmp_path):
+    Image.new("RGB", (50, 40)).save(tmp_path / "black.png")
+    image, properties = WholeImage2DIO().read_images([str(tmp_path / "black.png")])
+    assert preprocess(image, None, properties)[0].shape == (3, 1, 256, 256)
+
+
+@pytest.mark.parametrize("side", [1, 32, 96, 224, 256, 257, 512])
+def test_no_height_or_width_is_rounded_to_a_neighbour(side):
+    for pixels in range(1, 8001):
+        assert compute_new_shape((1, pixels, pixels), (999, *[256 / pixels] * 2), (999, *[256 / side] * 2))[1] == side
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [("RGB", (10, 20, 30)), ("RGBA", (10, 20, 30)), ("L", (18, 18, 18)), ("LA", (18, 18, 18))],
+)
+def test_every_photograph_comes_with_three_channels(tmp_path, mode, expected):
+    Image.new("RGB", (5, 8), (10, 20, 30)).convert(mode).save(tmp_path / "photo.png")
+    image, properties = WholeImage2DIO().read_images([str(tmp_path / "photo.png")])
+    assert (image.shape, image.dtype) == ((3, 1, 8, 5), np.float32)
+    assert tuple(image[:, 0, 2, 2]) == expected
+    assert properties == {"spacing": (999, 32, 256 / 5)}
+
+
+def test_a_label_map_keeps_its_one_channel_and_its_zeros(tmp_path):
+    labels = np.array([[0, 1, 2], [2, 0, 0]], np.uint8)
+    Image.fromarray(labels).save(tmp_path / "label.png")
+    seg, properties = WholeImage2DIO().read_seg(str(tmp_path / "label.png"))
+    np.testing.assert_array_equal(seg, labels[None, None])
+    assert properties["spacing"] == (999, 128, 256 / 3)
+
+
+def test_a_coloured_label_map_is_refused(tmp_path):
+    Image.new("RGB", (3, 2)).save(tmp_path / "label.png")
+    with pytest.raises(InputError, match=r"label\.png has shape \(2, 3, 3\): a label map is a grey image"):
+        WholeImage2DIO().read_seg(str(tmp_path / "label.png"))
+
+
+def test_files_of_one_case_with_unequal_sizes_are_refused(tmp_path):
+    files = [str(tmp_path / f"photo_000{i}.png") for i in range(2)]
+    for file, size in zip(files, ((5, 4), (6, 4)), strict=True):
+        Image.new("RGB", size).save(file)
+    with pytest.raises(InputError, match=r"photo_0000\.png is 5x4 pixels, .*photo_0001\.png 6x4: make them equal"):
+        WholeImage2DIO().read_images(files)
+
+
+def test_only_lossless_files_are_read():
+    assert ".png" in WholeImage2DIO.supported_file_endings
+    assert ".jpg" not in WholeImage2DIO.supported_file_endings
