@@ -11,13 +11,15 @@ from .errors import InputError
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one subcommand. Returns the exit code: 0, or 2 for input that cannot be used."""
+    """Run one subcommand. Returns the exit code: 0, 2 for input that cannot be used, 1 for a check that fails."""
     args = _parser().parse_args(argv)
     try:
         return args.run(args) or 0
     except InputError as error:
         print(f"nnunet-vmunet: error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130  # as a shell reports a command that Ctrl-C ended
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,0 +1,109 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+from nnunetv2.utilities.label_handling.label_handling import LabelManager
+
+from nnunet_vmunet.trainers.passes import PassChain, PassLoader, SliceDataset
+
+
+class MemoryDataset:
+    """Stands in for nnU-Net's preprocessed dataset: {case: data (1, slices, h, w)}; label 2 is to be ignored."""
+
+    def __init__(self, cases: dict[str, np.ndarray]) -> None:
+        self.cases = cases
+        self.identifiers = list(cases)
+
+    def load_case(self, identifier):
+        data = self.cases[identifier]
+        seg = (data % 3).astype(np.int16)
+        locations = {1: np.argwhere(seg == 1), 2: [], (-1, 0, 1): np.argwhere(seg != 2)}
+        return data, seg, None, {"class_locations": locations}
+
+
+def volumes() -> MemoryDataset:
+    """Two volumes of 3 and 2 slices, and a photograph; each pixel holds 10·case + slice."""
+    slices = {"a": [0, 1, 2], "b": [10, 11], "c": [20]}
+    return MemoryDataset({
+        case: np.tile(np.float32(values).reshape(1, -1, 1, 1), (1, 1, 4, 4)) for case, values in slices.items()
+    })  # fmt: skip
+
+
+def loader(batch_size=2, **kwargs) -> PassLoader:
+    labels = LabelManager({"background": 0, "lesion": 1}, None)
+    kwargs = {"global_batch_size": batch_size, **kwargs}
+    return PassLoader(SliceDataset(volumes()), batch_size, (4, 4), (4, 4), labels, **kwargs)
+
+
+def drawn(loader: PassLoader, batches: int) -> list:
+    return [key for _ in range(batches) for key in loader.generate_train_batch()["keys"]]
+
+
+def test_every_slice_is_a_case():
+    assert SliceDataset(volumes()).identifiers == [("a", 0), ("a", 1), ("a", 2), ("b", 0), ("b", 1), ("c", 0)]
+
+
+def test_a_slice_holds_its_own_pixels_and_its_own_locations():
+    dataset = SliceDataset(volumes())
+    data, seg, _, properties = dataset.load_case(("b", 1))
+    assert data.shape == seg.shape == (1, 1, 4, 4)
+    assert np.all(data == 11)
+    assert len(properties["class_locations"][1]) == 0  # 11 % 3 == 2
+    locations = dataset.load_case(("b", 0))[3]["class_locations"][1]  # 10 % 3 == 1: all of its 16 pixels
+    assert len(locations) == 16
+    assert np.all(locations[:, 1] == 0)
+
+
+def test_slices_without_annotation_are_left_out():
+    # Slices hold 0 1 2, 10 11 and 20; those whose value leaves 2 when divided by 3 are ignored whole.
+    dataset = SliceDataset(volumes(), annotated=(-1, 0, 1))
+    assert dataset.identifiers == [("a", 0), ("a", 1), ("b", 0)]
+
+
+def test_a_pass_visits_every_slice_once():
+    visits = Counter(drawn(loader(), batches=3))
+    assert set(visits.values()) == {1}
+    assert len(visits) == 6
+
+
+def test_passes_follow_each_other_in_different_orders():
+    keys = drawn(loader(), batches=6)
+    assert Counter(keys[:6]) == Counter(keys[6:])
+    assert keys[:6] != keys[6:]
+
+
+def test_batches_that_do_not_divide_a_pass_run_on_into_the_next():
+    visits = Counter(drawn(loader(batch_size=4), batches=3))
+    assert set(visits.values()) == {2}
+
+
+def test_workers_and_ranks_share_a_pass():
+    """Two ranks with two workers each: 2 + 1 images per global batch of 3."""
+    together = drawn(loader(batch_size=3), batches=4)
+    shares = {}
+    for first_sample, batch_size in ((0, 2), (2, 1)):
+        for worker in range(2):
+            share = loader(batch_size, global_batch_size=3, first_sample=first_sample, num_workers=2)
+            share.set_thread_id(worker)
+            for batch in (worker, worker + 2):
+                shares[batch, first_sample] = share.generate_train_batch()["keys"]
+    assert [key for place in sorted(shares) for key in shares[place]] == together
+
+
+def test_a_continued_training_takes_up_where_it_stopped():
+    whole = drawn(loader(), batches=5)
+    assert drawn(loader(first_batch=2), batches=3) == whole[4:]
+
+
+def test_batches_are_nnunets():
+    batch = loader().generate_train_batch()
+    assert batch["data"].shape == (2, 1, 4, 4)
+    assert batch["target"].shape == (2, 1, 4, 4)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7])
+def test_chain_is_the_same_from_any_place(n):
+    forwards = [PassChain(n)[p] for p in range(3 * n)]
+    chain = PassChain(n)
+    assert [chain[p] for p in reversed(range(3 * n))] == forwards[::-1]
+    assert sorted(forwards[:n]) == list(range(n))
