@@ -1,0 +1,146 @@
+"""Every backend against the step-by-step scan in float64: output, every gradient, and the choice among them."""
+
+import importlib.util
+
+import pytest
+import torch
+
+from nnunet_vmunet.ops import backends, ss2d_scan
+
+TOLERANCE = {torch.float32: 3e-6, torch.float64: 1e-12}  # maximum error over maximum value
+CPU = torch.device("cpu")
+
+SIZES = {
+    "one pixel": (1, 1, 1, 3, 1),
+    "one row": (1, 1, 7, 48, 5),
+    "one column": (2, 5, 1, 1, 16),
+    "odd, one channel": (1, 3, 5, 1, 5),
+    "two images, two tiles": (2, 7, 6, 100, 16),
+    "three tiles and two blocks": (1, 9, 8, 200, 5),
+}
+
+
+@pytest.fixture
+def assert_close(relative_error):
+    def check(ours: dict, truth: dict, tolerance: float) -> None:
+        for name in truth:
+            if truth[name].abs().max() == 0:
+                assert ours[name].abs().max() == 0, name
+            else:
+                assert relative_error(ours[name], truth[name]) < tolerance, name
+
+    return check
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES.keys())
+def test_matches_naive_float64(backend, size, dtype, make_inputs, output_and_grads, assert_close):
+    inputs = make_inputs(*size, dtype)
+    truth = output_and_grads([tensor.double() for tensor in inputs], "naive")
+    ours = output_and_grads(inputs, backend)
+    assert ours["y"].dtype == dtype
+    assert_close(ours, truth, TOLERANCE[dtype])
+
+
+def test_any_strides(backend, make_inputs, output_and_grads, assert_close):
+    inputs = make_inputs(2, 4, 5, 20, 3, torch.float32)
+    scattered = [_scatter(tensor) for tensor in inputs]
+    assert not any(tensor.is_contiguous() for tensor in scattered)
+    assert_close(output_and_grads(scattered, backend), output_and_grads(inputs, backend), 1e-6)
+
+
+def _scatter(tensor):
+    """The same values, every second number in memory, dimensions stored in reverse."""
+    reversed_dims = tuple(reversed(range(tensor.ndim)))
+    return tensor.permute(reversed_dims).repeat_interleave(2, -1)[..., ::2].permute(reversed_dims)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_half_precision_is_computed_in_float32(backend, dtype, make_inputs):
+    inputs = [tensor.to(dtype) for tensor in make_inputs(1, 4, 5, 20, 3)]
+    expected = ss2d_scan(*[tensor.float() for tensor in inputs], backend=backend)
+    with torch.autocast("cpu", dtype=dtype):
+        y = ss2d_scan(*inputs, backend=backend)
+    assert y.dtype == torch.float32
+    torch.testing.assert_close(y, expected, rtol=0, atol=0)
+
+
+def test_half_precision_gradients_have_the_inputs_dtype(backend, make_inputs, output_and_grads):
+    inputs = [tensor.bfloat16() for tensor in make_inputs(1, 4, 5, 20, 3)]
+    grads = output_and_grads(inputs, backend)
+    del grads["y"]
+    assert all(grad.dtype == torch.bfloat16 and grad.isfinite().all() for grad in grads.values())
+
+
+EXTREMES = {  # x, step before softplus, A: largest value of each
+    "large steps": (1, 100, 1),
+    "steps of 1e-9": (1, -20, 1),
+    "steps of 1e-13": (1, -30, 1),
+    "fast decay": (1, 1, 1e3),
+    "fast decay, large steps": (1, 100, 1e3),
+    "no decay": (1, 1, 1e-30),
+    "large inputs": (6e4, 1, 1),
+    "all at once": (6e4, 100, 1e3),
+}
+
+
+@pytest.mark.parametrize("x_max, step, A_max", EXTREMES.values(), ids=EXTREMES.keys())
+def test_extremes(backend, x_max, step, A_max, make_inputs, output_and_grads, assert_close):
+    x, delta, A, B, C, D, delta_bias = make_inputs(1, 6, 7, 20, 5, torch.float32)
+    delta = step * torch.rand(delta.shape) if step > 0 else step + torch.rand(delta.shape)
+    inputs = [x_max * x / x.abs().max(), delta, A_max * A / A.abs().max(), B, C, D, 0 * delta_bias]
+    truth = output_and_grads([tensor.double() for tensor in inputs], "naive")
+    ours = output_and_grads(inputs, backend)
+    assert all(tensor.isfinite().all() for tensor in ours.values())
+    assert_close(ours, truth, 1e-5)
+
+
+def test_nan_is_passed_on(backend, make_inputs):
+    for spoilt in range(7):
+        inputs = make_inputs(1, 3, 3, 20, 3, torch.float32)
+        inputs[spoilt] = torch.full_like(inputs[spoilt], torch.nan)
+        assert ss2d_scan(*inputs, backend=backend).isnan().all(), spoilt
+
+
+def test_repeats_bit_by_bit(backend, make_inputs, output_and_grads):
+    inputs = make_inputs(1, 9, 8, 200, 16, torch.float32)
+    first, second = output_and_grads(inputs, backend), output_and_grads(inputs, backend)
+    for name in first:
+        assert torch.equal(first[name], second[name]), name
+
+
+def test_shapes_that_do_not_fit(make_inputs):
+    x, delta, A, B, C, D, delta_bias = make_inputs(1, 3, 4, 5, 2)
+    with pytest.raises(ValueError, match=r"B must be \(1, 3, 4, 4, 2\).*got \(1, 3, 4, 4, 1\)"):
+        ss2d_scan(x, delta, A, B[..., :1], C, D, delta_bias)
+    with pytest.raises(ValueError, match=r"D must be \(4, 5\).*got \(5, 4\)"):
+        ss2d_scan(x, delta, A, B, C, D.T, delta_bias)
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 4, 5), (3, 4, 5)], ids=["empty batch", "no batch"])
+def test_images_that_cannot_be_scanned(shape, make_inputs):
+    x = torch.zeros(shape)
+    with pytest.raises(ValueError, match=f"x must be.*got {shape}".replace("(", r"\(").replace(")", r"\)")):
+        ss2d_scan(x, *make_inputs(1, 3, 4, 5, 2)[1:])
+
+
+def test_unknown_backend_lists_the_known_ones(make_inputs):
+    with pytest.raises(ValueError, match=r"'numpy'.*auto, naive, blocked, numba"):
+        ss2d_scan(*make_inputs(1, 2, 2, 3, 2), backend="numpy")
+
+
+def test_environment_names_the_backend(monkeypatch):
+    monkeypatch.setenv("NNUNET_VMUNET_SCAN", "naive")
+    assert backends.choose(CPU) == "naive"
+    assert backends.choose(CPU, "blocked") == "blocked"
+    monkeypatch.setenv("NNUNET_VMUNET_SCAN", "nabla")
+    with pytest.raises(ValueError, match=r"'nabla'.*NNUNET_VMUNET_SCAN"):
+        backends.choose(CPU)
+
+
+def test_without_numba(monkeypatch):
+    monkeypatch.delenv("NNUNET_VMUNET_SCAN", raising=False)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert backends.choose(CPU) == "blocked"
+    with pytest.raises(RuntimeError, match=r"nnunet-vmunet\[cpu\]"):
+        backends.choose(CPU, "numba")
