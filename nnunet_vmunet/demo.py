@@ -20,7 +20,7 @@ from .synthetic_lesions import lesion_photograph
 DATASET_ID = 118
 SIZE = 64  # pixels a side that the demo trains at: minutes on two cores
 TRAINER = "nnUNetTrainerVMUNet_20epochs"
-RELEASE = {"Training": 200, "Validation": 80}
+RELEASE = {"Training": 130, "Validation": 50}
 RELEASE_SIZES = ((400, 300), (320, 320), (360, 270), (300, 400))  # (width, height) in pixels
 HELD_OUT_SIZES = ((600, 450), (512, 512), (451, 600), (767, 574), (233, 311), (640, 360))
 GOOD_DICE = 0.85

@@ -52,7 +52,7 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
         self.weight_decay = 1e-2
         self.enable_deep_supervision = False
         self.oversample_foreground_percent = 0.0
-        self.save_every = max(1, self.num_epochs // 30)  # our epochs are shorter than nnU-Net's 250 iterations
+        self.save_every = min(10, max(1, self.num_epochs // 10))  # our epochs are shorter than nnU-Net's
         self.datasets: tuple[SliceDataset, SliceDataset] | None = None
 
     def initialize(self) -> None:
