@@ -123,7 +123,8 @@ def mean_dice(predictions: Path, references: Path, cases: list[str]) -> float:
 def predict(work: Path, output: Path, checkpoint: str) -> None:
     run(
         work, "nnUNetv2_predict", "-i", str(work / "nnUNet_raw" / DATASET / "imagesTs"), "-o", str(output),
-        "-d", "904", "-c", "2d", "-f", "0", "-tr", TRAINER, "-chk", checkpoint, "--disable_tta", "-npp", "1", "-nps", "1", *DEVICE,
+        "-d", "904", "-c", "2d", "-f", "0", "-tr", TRAINER, "-chk", checkpoint,
+        "--disable_tta", "-npp", "1", "-nps", "1", *DEVICE,
     )  # fmt: skip
 
 
