@@ -10,9 +10,15 @@ from nnunet_vmunet.ops.operator import ss2d_scan_op
 SIZE = (2, 3, 5, 20, 3)
 
 
+def direction_first(inputs: list[torch.Tensor]) -> list[torch.Tensor]:
+    """As the operator wants them: delta (4, b, h, w, d)."""
+    x, delta, *others = inputs
+    return [x, delta.movedim(3, 0).contiguous(), *others]
+
+
 @pytest.mark.parametrize("save_states", [True, False], ids=["training", "inference"])
 def test_opcheck(backend, save_states, make_inputs):
-    inputs = [tensor.requires_grad_(save_states) for tensor in make_inputs(*SIZE, torch.float32)]
+    inputs = [tensor.requires_grad_(save_states) for tensor in direction_first(make_inputs(*SIZE, torch.float32))]
     torch.library.opcheck(ss2d_scan_op, (*inputs, backend, save_states))
 
 
@@ -59,7 +65,7 @@ def test_activation_checkpointing(backend, make_inputs):
 
 
 def test_inference_saves_no_states(backend, make_inputs):
-    inputs = [tensor.requires_grad_() for tensor in make_inputs(*SIZE, torch.float32)]
+    inputs = direction_first(make_inputs(*SIZE, torch.float32))
     with torch.no_grad():
         _, states = ss2d_scan_op(*inputs, backend, False)
     assert states.numel() == 0

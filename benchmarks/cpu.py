@@ -1,0 +1,217 @@
+"""The scan and the whole network on this machine's CPU, in one run: `python benchmarks/cpu.py [-o RESULT.json]`.
+
+Times are medians of interleaved rounds, so that a machine that slows down slows down all rows alike; trust the ratios.
+"identity" is the same network with the scan replaced by y = x: what everything but the scan costs. Peak memory is that
+of a process of its own that takes one training step, less what it held before the step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import platform
+import resource
+import statistics
+import threading
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+import torch
+
+from nnunet_vmunet import __version__
+from nnunet_vmunet.models import VMUNet, ss2d
+from nnunet_vmunet.ops import backends, ss2d_scan
+
+STAGES = {1: (64, 192), 2: (32, 384), 3: (16, 768), 4: (8, 1536)}  # of a 256×256 image: side, channels D
+STATES = 16
+IMAGE = 256
+REFERENCE = "naive"
+# The reference's backward pass keeps every step: gigabytes for each image.
+TOO_LARGE = {("forward+backward", 4)}
+
+
+@dataclass
+class Row:
+    what: str  # op stage 1, network batch 1, ...
+    measure: str  # forward, backward, forward+backward (ms) or peak memory (MB)
+    values: dict[str, float]  # by backend
+
+    def line(self, names: list[str]) -> str:
+        cells = [f"{self.values[name]:.4g}{self._ratios(name)}" if name in self.values else "" for name in names]
+        return f"| {self.what} | {self.measure} | " + " | ".join(cells) + " |"
+
+    def _ratios(self, name: str) -> str:
+        """How many times less than the reference, and how many times the identity."""
+        against = []
+        if REFERENCE in self.values and name != REFERENCE:
+            against.append(f"{self.values[REFERENCE] / self.values[name]:.1f}x less")
+        if "identity" in self.values and name != "identity":
+            against.append(f"{self.values[name] / self.values['identity']:.2f}x identity")
+        return f" ({', '.join(against)})" if against else ""
+
+
+def main() -> None:
+    args = _arguments()
+    names = [*backends.NAMES]
+    if backends.why_not_numba(torch.device("cpu")):
+        names.remove("numba")
+    machine = _machine()
+    print("\n".join(f"{key}: {value}" for key, value in machine.items()), flush=True)
+    columns = [*names, "identity"]
+    print(f"\n| | | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 2)}")
+    rows = []
+    for row in _all_rows(names, args.rounds):
+        print(row.line(columns), flush=True)
+        rows.append(row)
+    if args.output:
+        with open(args.output, "w") as file:
+            json.dump({"machine": machine, "rows": [asdict(row) for row in rows]}, file, indent=1)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-o", dest="output", help="write the numbers to this JSON file too")
+    parser.add_argument("--rounds", type=int, default=7, help="interleaved rounds (the reference takes part in one)")
+    return parser.parse_args()
+
+
+def _machine() -> dict[str, str | int]:
+    with open("/proc/cpuinfo") as info:
+        model = next((line.split(":")[1].strip() for line in info if line.startswith("model name")), platform.machine())
+    return {
+        "processor": model, "torch threads": torch.get_num_threads(), "torch": torch.__version__,
+        "python": platform.python_version(), "nnunet-vmunet": __version__,
+    }  # fmt: skip
+
+
+def _all_rows(names: list[str], rounds: int):
+    for stage, (side, channels) in STAGES.items():
+        inputs = _op_inputs(side, channels)
+        yield from _rows(f"op, stage {stage}", {name: _op(name, inputs) for name in names}, rounds)
+    network = VMUNet(3, 2)
+    for batch in (1, 4):
+        image = torch.randn(batch, 3, IMAGE, IMAGE)
+        runs = {name: _network(name, network, image) for name in [*names, "identity"]}
+        yield from _rows(f"network, batch {batch}", runs, rounds, batch)
+    for batch in (1, 4):
+        values = {name: _peak_memory(name, batch) for name in [*names, "identity"] if name != REFERENCE}
+        yield Row(f"network, batch {batch}", "peak memory of a step (MB)", values)
+
+
+def _rows(what: str, runs: dict[str, tuple[Callable, Callable]], rounds: int, batch: int = 1):
+    forward, both = ({name: run[i] for name, run in runs.items()} for i in (0, 1))
+    yield Row(what, "forward (ms)", _medians(forward, rounds))
+    if ("forward+backward", batch) in TOO_LARGE:
+        both.pop(REFERENCE)
+    yield Row(what, "forward+backward (ms)", _medians(both, rounds))
+
+
+def _medians(runs: dict[str, Callable], rounds: int) -> dict[str, float]:
+    """Milliseconds per run. The slow reference runs once, after the others have warmed up."""
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for i in range(rounds + 1):
+        for name, run in runs.items():
+            if name == REFERENCE and i != 1:
+                continue
+            start = time.perf_counter()
+            run()
+            if i > 0:
+                times[name].append(1000 * (time.perf_counter() - start))
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def _op_inputs(side: int, channels: int) -> list[torch.Tensor]:
+    torch.manual_seed(0)
+    pixels = (1, side, side)
+    projected = torch.randn(*pixels, 4, channels // 32 + 2 * STATES)
+    return [
+        torch.randn(*pixels, channels),
+        torch.randn(*pixels, 4, channels),
+        -torch.arange(1.0, STATES + 1).expand(4, channels, STATES).contiguous(),
+        projected[..., -2 * STATES : -STATES],
+        projected[..., -STATES:],
+        torch.ones(4, channels),
+        torch.full((4, channels), -4.0),
+    ]
+
+
+def _op(backend: str, inputs: list[torch.Tensor]) -> tuple[Callable, Callable]:
+    leaves = [tensor.detach().requires_grad_() for tensor in inputs]
+    dy = torch.randn_like(inputs[0])
+
+    def forward():
+        with torch.no_grad():
+            ss2d_scan(*inputs, backend=backend)
+
+    def forward_and_backward():
+        torch.autograd.grad(ss2d_scan(*leaves, backend=backend), leaves, dy)
+
+    return forward, forward_and_backward
+
+
+def _network(backend: str, network: VMUNet, image: torch.Tensor) -> tuple[Callable, Callable]:
+    def forward():
+        with _scan(backend), torch.inference_mode():
+            network.eval()(image)
+
+    def forward_and_backward():
+        with _scan(backend):
+            network.train()(image).square().mean().backward()
+        network.zero_grad(set_to_none=True)
+
+    return forward, forward_and_backward
+
+
+@contextmanager
+def _scan(backend: str):
+    """Let the network scan with this backend, or not at all."""
+
+    def identity(x, *_):
+        return x.clone()
+
+    def chosen(*inputs):
+        return ss2d_scan(*inputs, backend=backend)
+
+    original, ss2d.ss2d_scan = ss2d.ss2d_scan, identity if backend == "identity" else chosen
+    try:
+        yield
+    finally:
+        ss2d.ss2d_scan = original
+
+
+def _peak_memory(backend: str, batch: int) -> float:
+    """Megabytes that one training step adds to its process."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_peak_memory_here, (backend, batch))
+
+
+def _peak_memory_here(backend: str, batch: int) -> float:
+    network = VMUNet(3, 2)
+    _network(backend, network, torch.randn(1, 3, 32, 32))[1]()  # compiles, imports, starts threads
+    step = _network(backend, network, torch.randn(batch, 3, IMAGE, IMAGE))[1]
+    before = _resident()
+    peak, stop = [before], threading.Event()
+
+    def watch():
+        while not stop.wait(0.001):
+            peak[0] = max(peak[0], _resident())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    step()
+    stop.set()
+    watcher.join()
+    return (peak[0] - before) / 2**20
+
+
+def _resident() -> int:
+    """Bytes of memory that this process holds now."""
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * resource.getpagesize()
+
+
+if __name__ == "__main__":
+    main()

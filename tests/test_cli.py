@@ -1,0 +1,39 @@
+import pytest
+
+from nnunet_vmunet import cli
+from nnunet_vmunet.errors import InputError
+
+
+@pytest.mark.parametrize("arguments", [[], ["convert"], ["no-such-command"], ["convert", "isic18"]], ids=str)
+def test_wrong_arguments_exit_with_2(arguments):
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(arguments)
+    assert exit_.value.code == 2
+
+
+@pytest.mark.parametrize("command", ["", "register", "convert", "convert isic17", "convert images", "demo"])
+def test_every_command_has_help(command, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        cli.main([*command.split(), "--help"])
+    assert exit_.value.code == 0
+    assert "usage: nnunet-vmunet" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("size", ["0", "-1", "256x256", "large"])
+def test_sizes_that_are_none_are_named(size, capsys, tmp_path):
+    assert cli.main(["convert", "isic18", "-i", str(tmp_path), "-d", "118", f"--size={size}"]) == 2
+    assert f"--size {size}: give a number of pixels" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "message"),
+    [(InputError("scan.png: cut off"), 2, "nnunet-vmunet: error: scan.png: cut off\n"), (KeyboardInterrupt(), 130, "")],
+    ids=["bad input", "Ctrl-C"],
+)
+def test_failures_end_in_an_exit_code_and_one_line(raised, code, message, monkeypatch, capsys):
+    def fail(*args, **kwargs):
+        raise raised
+
+    monkeypatch.setattr("nnunet_vmunet.demo.demo", fail)
+    assert cli.main(["demo"]) == code
+    assert capsys.readouterr().err == message
