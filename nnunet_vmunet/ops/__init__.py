@@ -44,6 +44,7 @@ def ss2d_scan(
     if backend == "naive":  # the truth takes no operator and no backward pass of ours: plain torch, plain autograd
         return naive.scan(*inputs)
     save_states = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)
+    inputs[1] = inputs[1].movedim(3, 0)  # as the operator wants delta
     y, _ = ss2d_scan_op(*inputs, backend, save_states)
     return y
 

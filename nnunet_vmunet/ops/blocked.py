@@ -32,6 +32,7 @@ class Sequences(NamedTuple):
 
 def forward(x, delta, A, B, C, D, delta_bias, save_states: bool) -> tuple[Tensor, Tensor]:
     """The scan's output (b, h, w, d), and every block's initial state (blocks, g, n, d) if asked for."""
+    delta = delta.movedim(0, 3)
     y = torch.empty_like(x, memory_format=torch.contiguous_format)
     states = x.new_empty(states_shape(x, A) if save_states else 0)
     for images, sequences in _groups(x, A):
@@ -43,6 +44,7 @@ def forward(x, delta, A, B, C, D, delta_bias, save_states: bool) -> tuple[Tensor
 
 def backward(dy, states, x, delta, A, B, C, D, delta_bias) -> tuple[Tensor, ...]:
     """Gradients of (x, delta, A, B, C, D, delta_bias)."""
+    delta = delta.movedim(0, 3)
     per_image, summed = [], []
     for images, sequences in _groups(x, A):
         s = _sequences(x[images], delta[images], A, B[images], C[images], D, delta_bias)
@@ -53,7 +55,7 @@ def backward(dy, states, x, delta, A, B, C, D, delta_bias) -> tuple[Tensor, ...]
         summed.append((dA, (dys * s.x).sum(0), ddelta.sum(0)))
     dx, ddelta, dB, dC = (torch.cat(parts) for parts in zip(*per_image, strict=True))
     dA, dD, dbias = (torch.cat(parts).unflatten(0, (-1, 4)).sum(0) for parts in zip(*summed, strict=True))
-    return dx, ddelta, dA.transpose(1, 2), dB, dC, dD, dbias
+    return dx, ddelta.movedim(3, 0), dA.transpose(1, 2), dB, dC, dD, dbias
 
 
 def states_shape(x: Tensor, A: Tensor) -> tuple[int, ...]:

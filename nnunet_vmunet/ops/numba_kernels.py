@@ -4,7 +4,8 @@ The states of a tile are laid out (n, tile), channels innermost: LLVM turns the 
 instructions, and b and c are scalars in it. `exp` and `softplus` live here too, because numba's cache of compiled
 code notices a change in this file only.
 
-Shapes as in `nnunet_vmunet.ops.ss2d_scan`; `tile` is a slice of the channels; t ≤ STEPS steps of one block.
+Shapes as in `nnunet_vmunet.ops.ss2d_scan`, but delta is (4, b, h, w, d); `tile` is a slice of the channels;
+t ≤ STEPS steps of one block.
 """
 
 import math
@@ -47,14 +48,14 @@ def forward(batch, tile, x, delta, A, B, C, D, delta_bias, y, states):
                 states[batch, k, step // STEPS, :, tile] = h
             row, column = pixel(k, step, height, width)
             x_t, y_t = x[batch, row, column, tile], y[batch, row, column, tile]
-            begin_step(x_t, delta[batch, row, column, k, tile], delta_bias[k, tile], dt, du)
+            begin_step(x_t, delta[k, batch, row, column, tile], delta_bias[k, tile], dt, du)
             add_product(x_t, D[k, tile], y_t)
             advance(dt, du, At, B[batch, row, column, k], C[batch, row, column, k], h, y_t)
 
 
 @kernel
 def backward(batch, tile, part, dy, states, x, delta, A, B, C, D, delta_bias, dx, ddelta, dA, dB, dC, dD, dbias):
-    """Adds to one tile of one image's dx (b, h, w, d), dD and dbias (b, 4, d); writes its ddelta (b, h, w, 4, d) and
+    """Adds to one tile of one image's dx (b, h, w, d), dD and dbias (b, 4, d); writes its ddelta (4, b, h, w, d) and
     dA (b, 4, n, d), and its part of the sums over the channels, dB[part, batch] and dC[part, batch].
     """
     _, height, width, _ = x.shape
@@ -88,7 +89,7 @@ def backward(batch, tile, part, dy, states, x, delta, A, B, C, D, delta_bias, dx
                 copy(dy[batch, row, column, tile], dys[t])
                 copy(B[batch, row, column, k], Bs[:, t])
                 copy(C[batch, row, column, k], Cs[:, t])
-                begin_step(xs[t], delta[batch, row, column, k, tile], delta_bias[k, tile], dt[t], du[t])
+                begin_step(xs[t], delta[k, batch, row, column, tile], delta_bias[k, tile], dt[t], du[t])
             ddu[:] = 0
             ddt[:] = 0
             for n in range(n_states):
@@ -106,8 +107,8 @@ def backward(batch, tile, part, dy, states, x, delta, A, B, C, D, delta_bias, dx
                 add_product(dys[t], xs[t], dD[batch, k, tile])
                 add_product(ddu[t], dt[t], dx[batch, row, column, tile])
                 end_step(
-                    delta[batch, row, column, k, tile], delta_bias[k, tile], xs[t], ddu[t], ddt[t],
-                    ddelta[batch, row, column, k, tile], dbias[batch, k, tile],
+                    delta[k, batch, row, column, tile], delta_bias[k, tile], xs[t], ddu[t], ddt[t],
+                    ddelta[k, batch, row, column, tile], dbias[batch, k, tile],
                 )  # fmt: skip
         dA[batch, k, :, tile] = dAt
 

@@ -2,6 +2,9 @@
 
 `torch.compile`, `torch.export` and autocast see an opaque operator with known shapes, whichever backend runs.
 A backend is a module with `forward`, `backward` and `states_shape`; `backends.load` imports it.
+
+Shapes are those of `nnunet_vmunet.ops.ss2d_scan`, but for delta, the largest tensor of all, and its gradient: the
+network computes it one direction at a time, so here it is (4, b, h, w, d), and nobody has to copy it.
 """
 
 import torch
@@ -42,9 +45,12 @@ def _(dy, states, x, delta, A, B, C, D, delta_bias, backend):
 def _setup_context(ctx, inputs, output):
     *tensors, ctx.backend, _ = inputs
     ctx.save_for_backward(output[1], *tensors)
+    ctx.set_materialize_grads(False)  # the states have no gradient: do not fill one with zeros
 
 
 def _backward(ctx, dy, _dstates):
+    if dy is None:
+        return (None,) * 9
     return *ss2d_scan_backward_op(dy, *ctx.saved_tensors, ctx.backend), None, None
 
 

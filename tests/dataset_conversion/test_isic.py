@@ -429,7 +429,11 @@ def conversion_under_way(releases, raw):
     """A process that has written some of its 60 cases, with two workers."""
     releases.official(training=60, pictures=Pictures((900, 700)))
     arguments = ["convert", "isic18", "-i", str(releases.root), "-d", "118", "-np", "2", "--size", "native"]
-    code = f"import sys; from nnunet_vmunet.cli import main; sys.exit(main({arguments}))"
+    code = (
+        "import signal, sys; from nnunet_vmunet.cli import main; "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "  # a background job inherits that it is ignored
+        f"sys.exit(main({arguments}))"
+    )
     process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 30
     while not any(raw.glob(".partial-*/imagesTr/*")):
