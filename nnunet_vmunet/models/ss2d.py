@@ -62,9 +62,9 @@ class SS2D(nn.Module):
         """The selective scan of x (b, h, w, D), whose Δ, B and C are linear in x."""
         projected = F.linear(x, self.x_proj_weight.flatten(0, 1)).unflatten(-1, (DIRECTIONS, -1))
         dt, B, C = projected.split([self.dt_rank, self.d_state, self.d_state], dim=-1)
-        delta = torch.einsum("bhwkr,kdr->bhwkd", dt, self.dt_projs_weight)
         A = -torch.exp(self.A_logs.float()).unflatten(0, (DIRECTIONS, -1))
-        return ss2d_scan(x, delta, A, B, C, self.Ds.unflatten(0, (DIRECTIONS, -1)), self.dt_projs_bias)
+        D = self.Ds.unflatten(0, (DIRECTIONS, -1))
+        return ss2d_scan(x, dt, A, B, C, D, self.dt_projs_bias, self.dt_projs_weight)
 
 
 class VSSBlock(nn.Module):

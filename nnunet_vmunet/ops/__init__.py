@@ -12,7 +12,7 @@ __all__ = ["ss2d_scan"]
 
 def ss2d_scan(
     x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, delta_bias: Tensor,
-    *, backend: str = "auto",
+    delta_weight: Tensor | None = None, *, backend: str = "auto",
 ) -> Tensor:  # fmt: skip
     """Scan the pixels of `x` in four directions and sum the results at each pixel.
 
@@ -22,12 +22,13 @@ def ss2d_scan(
 
     Args: b batch, h rows, w columns, d channels, n states; the 4 is the direction (see `directions`).
         x: (b, h, w, d).
-        delta: (b, h, w, 4, d), the step before bias and softplus.
+        delta: (b, h, w, 4, d), the step before bias and softplus; or (b, h, w, 4, r), see delta_weight.
         A: (4, d, n), negative.
         B: (b, h, w, 4, n).
         C: (b, h, w, 4, n).
         D: (4, d).
         delta_bias: (4, d).
+        delta_weight: (4, d, r), which takes a delta of rank r to d channels. A training then keeps the smaller one.
         backend: "auto", or a name from `backends.NAMES`.
 
     Returns:
@@ -37,31 +38,34 @@ def ss2d_scan(
         ValueError: shapes that do not fit each other, or an unknown backend.
         RuntimeError: the chosen backend cannot run here.
     """
-    _check_shapes(x, delta, A, B, C, D, delta_bias)
+    _check_shapes(x, delta, A, B, C, D, delta_bias, delta_weight)
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-    inputs = [tensor.to(dtype) for tensor in (x, delta, A, B, C, D, delta_bias)]
+    x, delta, A, B, C, D, delta_bias = (tensor.to(dtype) for tensor in (x, delta, A, B, C, D, delta_bias))
+    delta_weight = None if delta_weight is None else delta_weight.to(dtype)
     backend = choose(x.device, backend)
     if backend == "naive":  # the truth takes no operator and no backward pass of ours: plain torch, plain autograd
-        return naive.scan(*inputs)
-    save_states = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)
-    inputs[1] = inputs[1].movedim(3, 0)  # as the operator wants delta
+        with torch.autocast(x.device.type, enabled=False):
+            return naive.scan(x, delta, A, B, C, D, delta_bias, delta_weight)
+    inputs = (x, delta, delta_weight, A, B, C, D, delta_bias)
+    save_states = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs)
     y, _ = ss2d_scan_op(*inputs, backend, save_states)
     return y
 
 
-def _check_shapes(x, delta, A, B, C, D, delta_bias) -> None:
+def _check_shapes(x, delta, A, B, C, D, delta_bias, delta_weight) -> None:
     if x.ndim != 4 or 0 in x.shape:
         raise ValueError(f"x must be (batch, height, width, channels), none of them 0, got {tuple(x.shape)}")
     *pixels, d = x.shape
-    n = A.shape[-1]
+    n, rank = A.shape[-1], d if delta_weight is None else delta_weight.shape[-1]
     expected = {
-        "delta": (delta, (*pixels, 4, d)),
+        "delta": (delta, (*pixels, 4, rank)),
         "A": (A, (4, d, n)),
         "B": (B, (*pixels, 4, n)),
         "C": (C, (*pixels, 4, n)),
         "D": (D, (4, d)),
         "delta_bias": (delta_bias, (4, d)),
+        "delta_weight": (delta_weight, (4, d, rank)),
     }
     for name, (tensor, shape) in expected.items():
-        if tuple(tensor.shape) != shape:
+        if tensor is not None and tuple(tensor.shape) != shape:
             raise ValueError(f"{name} must be {shape} for x {tuple(x.shape)}, got {tuple(tensor.shape)}")

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .directions import to_pixels, to_sequences
+from .naive import SOFTPLUS_LINEAR_ABOVE
 
 STEPS = 32  # of 16, 32 and 64 the fastest on two CPU cores, forward and backward, at stage 1
 CACHED_ELEMENTS = 2**19  # of a block's states, 2 MB in float32: batches beyond it fell out of the cache
@@ -67,7 +68,7 @@ def _sequences(x, delta, A, B, C, D, delta_bias) -> Sequences:
     batch = len(x)
     return Sequences(
         x=to_sequences(x.unsqueeze(3).expand_as(delta)).flatten(1, 2),
-        delta=F.softplus(to_sequences(delta) + delta_bias).flatten(1, 2),
+        delta=F.softplus(to_sequences(delta) + delta_bias, threshold=SOFTPLUS_LINEAR_ABOVE).flatten(1, 2),
         A=A.transpose(1, 2).repeat(batch, 1, 1),
         B=to_sequences(B).flatten(1, 2),
         C=to_sequences(C).flatten(1, 2),

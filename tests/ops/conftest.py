@@ -16,8 +16,16 @@ def fresh_memory_is_nan():
     torch.use_deterministic_algorithms(False)
 
 
+@pytest.fixture(params=backends.NAMES)
+def any_backend(request) -> str:
+    if request.param == "numba" and backends.why_not_numba(CPU):
+        pytest.skip(backends.why_not_numba(CPU))
+    return request.param
+
+
 @pytest.fixture(params=list(backends.MODULES))
 def backend(request) -> str:
+    """All but naive, the truth."""
     if request.param == "numba" and backends.why_not_numba(CPU):
         pytest.skip(backends.why_not_numba(CPU))
     return request.param
@@ -52,7 +60,7 @@ def output_and_grads():
         y = ss2d_scan(*inputs, backend=backend)
         dy = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view_as(y)
         grads = torch.autograd.grad(y, inputs, dy)
-        names = ("y", "dx", "ddelta", "dA", "dB", "dC", "dD", "ddelta_bias")
-        return dict(zip(names, (y.detach(), *grads), strict=True))
+        names = ("y", "dx", "ddelta", "dA", "dB", "dC", "dD", "ddelta_bias", "ddelta_weight")
+        return dict(zip(names, (y.detach(), *grads), strict=False))
 
     return run

@@ -10,15 +10,19 @@ from nnunet_vmunet.ops.operator import ss2d_scan_op
 SIZE = (2, 3, 5, 20, 3)
 
 
-def direction_first(inputs: list[torch.Tensor]) -> list[torch.Tensor]:
-    """As the operator wants them: delta (4, b, h, w, d)."""
+def operator_inputs(inputs: list[torch.Tensor], rank: int | None = None) -> list[torch.Tensor | None]:
+    """As the operator wants them, with a delta of low rank if asked for."""
     x, delta, *others = inputs
-    return [x, delta.movedim(3, 0).contiguous(), *others]
+    if rank is None:
+        return [x, delta, None, *others]
+    return [x, delta[..., :rank].contiguous(), torch.randn(4, x.shape[-1], rank), *others]
 
 
+@pytest.mark.parametrize("rank", [None, 2], ids=["full delta", "delta of rank 2"])
 @pytest.mark.parametrize("save_states", [True, False], ids=["training", "inference"])
-def test_opcheck(backend, save_states, make_inputs):
-    inputs = [tensor.requires_grad_(save_states) for tensor in direction_first(make_inputs(*SIZE, torch.float32))]
+def test_opcheck(backend, save_states, rank, make_inputs):
+    inputs = operator_inputs(make_inputs(*SIZE, torch.float32), rank)
+    inputs = [tensor if tensor is None else tensor.requires_grad_(save_states) for tensor in inputs]
     torch.library.opcheck(ss2d_scan_op, (*inputs, backend, save_states))
 
 
@@ -65,7 +69,7 @@ def test_activation_checkpointing(backend, make_inputs):
 
 
 def test_inference_saves_no_states(backend, make_inputs):
-    inputs = direction_first(make_inputs(*SIZE, torch.float32))
+    inputs = operator_inputs(make_inputs(*SIZE, torch.float32))
     with torch.no_grad():
         _, states = ss2d_scan_op(*inputs, backend, False)
     assert states.numel() == 0

@@ -42,6 +42,30 @@ def test_matches_naive_float64(backend, size, dtype, make_inputs, output_and_gra
     assert_close(ours, truth, TOLERANCE[dtype])
 
 
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+def test_delta_of_low_rank_matches_naive_float64(backend, dtype, make_inputs, output_and_grads, assert_close):
+    inputs = make_inputs(2, 7, 6, 50, 5, dtype)
+    inputs[1] = inputs[1][..., :3]
+    inputs.append(torch.randn(4, 50, 3, dtype=torch.float64).to(dtype))
+    truth = output_and_grads([tensor.double() for tensor in inputs], "naive")
+    assert len(truth) == 9
+    assert_close(output_and_grads(inputs, backend), truth, TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("rank", [None, 3], ids=["full delta", "delta of rank 3"])
+def test_autocast_changes_nothing(any_backend, rank, make_inputs):
+    inputs = make_inputs(2, 4, 5, 20, 3, torch.float32)
+    if rank:
+        inputs = [inputs[0], inputs[1][..., :rank], *inputs[2:], torch.randn(4, 20, rank)]
+    inputs = [tensor.detach().requires_grad_() for tensor in inputs]
+    expected = ss2d_scan(*inputs, backend=any_backend)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = ss2d_scan(*inputs, backend=any_backend)
+    torch.testing.assert_close(y, expected, rtol=0, atol=0)
+    grads, expected_grads = (torch.autograd.grad(each.square().sum(), inputs) for each in (y, expected))
+    torch.testing.assert_close(grads, expected_grads, rtol=0, atol=0)
+
+
 def test_any_strides(backend, make_inputs, output_and_grads, assert_close):
     inputs = make_inputs(2, 4, 5, 20, 3, torch.float32)
     scattered = [_scatter(tensor) for tensor in inputs]
