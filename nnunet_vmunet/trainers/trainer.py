@@ -180,7 +180,11 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
         if workers == 0:
             return SingleThreadedAugmenter(loader, None)
         # Not nnU-Net's faster one, which takes batches in whatever order they are ready: passes need their order.
-        return MultiThreadedAugmenter(loader, None, workers, pin_memory=self.device.type == "cuda", wait_time=0.002)
+        augmenter = MultiThreadedAugmenter(
+            loader, None, workers, pin_memory=self.device.type == "cuda", wait_time=0.002
+        )
+        augmenter._start()  # forks now, before this process has computed anything
+        return augmenter
 
     def _first_sample_of_this_rank(self) -> int:
         """nnU-Net deals the global batch out evenly and the remainder to the first ranks, one each."""

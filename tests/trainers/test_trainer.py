@@ -83,6 +83,21 @@ def test_an_epoch_of_volumes_is_one_pass_over_their_slices(small):
     assert set(seen[:11]) == {("case00", z) for z in range(4)} | {("case01", z) for z in range(7)}
 
 
+def test_worker_processes_keep_the_order_of_the_pass(small, monkeypatch):
+    trainer = small(shapes=((1, 16, 16),) * 9).trainer(nnUNetTrainerVMUNet)
+    trainer.initialize()
+    alone, _ = trainer.get_dataloaders()
+    monkeypatch.setenv("nnUNet_n_proc_DA", "2")
+    shared, validation = trainer.get_dataloaders()
+    try:
+        for _ in range(6):
+            assert next(shared)["keys"] == next(alone)["keys"]
+        assert next(validation)["keys"] == [("case08", 0)] * 2
+    finally:
+        shared._finish()
+        validation._finish()
+
+
 @pytest.mark.parametrize(
     ("labels", "extra", "loss"),
     [
