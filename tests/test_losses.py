@@ -1,5 +1,3 @@
-import os
-
 import pytest
 import torch
 import torch.distributed as dist
@@ -123,7 +121,6 @@ def test_two_processes_equal_one(kind, ignore, tmp_path):
 
 def in_one_of_two_processes(rank: int, folder) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
-    os.environ["OMP_NUM_THREADS"] = "1"
     kind, ignore, logits, target = torch.load(folder / "batch.pt")
     share = slice(0, 2) if rank == 0 else slice(2, 3)
     result = gradient(loss_for(kind, ignore, ddp=True), logits[share], target[share])

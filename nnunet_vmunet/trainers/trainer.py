@@ -197,7 +197,7 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
         """As nnU-Net's, but a training killed while saving keeps the checkpoint that it had."""
         partial = f"{filename}.partial"
         super().save_checkpoint(partial)
-        if os.path.isfile(partial):
+        if self.local_rank == 0 and not self.disable_checkpointing:  # else nothing was written by this process
             os.replace(partial, filename)
 
 

@@ -18,17 +18,19 @@ def fresh_memory_is_nan():
 
 @pytest.fixture(params=backends.NAMES)
 def any_backend(request) -> str:
-    if request.param == "numba" and backends.why_not_numba(CPU):
-        pytest.skip(backends.why_not_numba(CPU))
-    return request.param
+    return skip_if_it_cannot_run(request.param)
 
 
 @pytest.fixture(params=list(backends.MODULES))
 def backend(request) -> str:
     """All but naive, the truth."""
-    if request.param == "numba" and backends.why_not_numba(CPU):
+    return skip_if_it_cannot_run(request.param)
+
+
+def skip_if_it_cannot_run(name: str) -> str:
+    if name == "numba" and backends.why_not_numba(CPU):
         pytest.skip(backends.why_not_numba(CPU))
-    return request.param
+    return name
 
 
 @pytest.fixture

@@ -198,6 +198,17 @@ def test_a_training_killed_while_saving_keeps_its_checkpoint(small, monkeypatch,
     assert file.read_bytes() == before
 
 
+def test_only_the_process_that_writes_a_checkpoint_puts_it_in_place(small, tmp_path):
+    trainer = small().trainer(nnUNetTrainerVMUNet)
+    trainer.initialize()
+    half_written = tmp_path / "checkpoint_latest.pth.partial"
+    half_written.write_bytes(b"rank 0 is still writing")
+    trainer.local_rank = 1
+    trainer.save_checkpoint(str(tmp_path / "checkpoint_latest.pth"))
+    assert half_written.exists()
+    assert not (tmp_path / "checkpoint_latest.pth").exists()
+
+
 def test_saved_plans_build_the_network_for_inference(tiny_dataset):
     trainer = tiny_dataset().trainer(OneEpoch)
     trainer.initialize()
