@@ -5,67 +5,84 @@ all four directions, so no two jobs write to the same place. Only dB and dC sum 
 own part of them, and the parts are added in a fixed order. So results repeat bit by bit.
 """
 
+from functools import lru_cache
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from . import numba_kernels as kernels
 from . import threads
+from .directions import to_sequences
 
-WIDEST_TILE = 96  # channels; the states of 96 channels stay in the first-level cache
+VECTOR = 16  # float32 are in a vector; the kernels want whole ones
+WIDEST_TILE = 48  # channels; the rows and states of 48 channels stay in the first-level cache
 
 
 def forward(x, delta, A, B, C, D, delta_bias, save_states: bool) -> tuple[Tensor, Tensor]:
     """The scan's output (b, h, w, d), and every block's initial state (b, 4, blocks, n, d) if asked for."""
-    x, delta, A, D, delta_bias = _contiguous(x, delta, A, D, delta_bias)
-    tiles = _tiles(x)
-    y = torch.zeros_like(x)
+    width, tiles = _tiles(x)
+    inputs = _inputs(x, delta, A, B, C, D, delta_bias)
+    y = torch.zeros_like(inputs[0])
     states = x.new_empty(states_shape(x, A) if save_states else (0, 0, 0, 0, 0))
-    arrays = _arrays(x, delta, A, B, C, D, delta_bias, y, states)
-
-    def job(index):
-        batch, part = divmod(index, len(tiles))
-        kernels.forward(batch, tiles[part], *arrays)
-
-    threads.run(job, len(x) * len(tiles))
-    return y, states if save_states else states.flatten()
+    arrays = _arrays(_order(*x.shape[1:3]), *inputs, y, states)
+    threads.run(lambda *jobs: kernels.forward(*jobs, width, *arrays), len(x) * tiles)
+    return y[..., : x.shape[-1]].contiguous().view(x.shape), states if save_states else states.flatten()
 
 
 def backward(dy, states, x, delta, A, B, C, D, delta_bias) -> tuple[Tensor, ...]:
     """Gradients of (x, delta, A, B, C, D, delta_bias)."""
-    dy, x, delta, A, D, delta_bias = _contiguous(dy, x, delta, A, D, delta_bias)
-    tiles = _tiles(x)
-    batch_size = len(x)
-    dx, ddelta = torch.zeros_like(x), torch.empty_like(delta)
-    dA = A.new_empty(batch_size, *A.transpose(1, 2).shape)
-    dB, dC = B.new_empty(len(tiles), *B.shape), C.new_empty(len(tiles), *C.shape)
-    dD, dbias = D.new_zeros(batch_size, *D.shape), D.new_zeros(batch_size, *D.shape)
-    arrays = _arrays(dy, states, x, delta, A, B, C, D, delta_bias, dx, ddelta, dA, dB, dC, dD, dbias)
-
-    def job(index):
-        batch, part = divmod(index, len(tiles))
-        kernels.backward(batch, tiles[part], part, *arrays)
-
-    threads.run(job, batch_size * len(tiles))
-    return dx, ddelta, dA.sum(0).transpose(1, 2), dB.sum(0), dC.sum(0), dD.sum(0), dbias.sum(0)
+    width, tiles = _tiles(x)
+    (batch_size, *_, channels), n_states = x.shape, A.shape[-1]
+    dy = _whole_vectors(dy).flatten(1, 2)
+    inputs = _inputs(x, delta, A, B, C, D, delta_bias)
+    dx, ddelta, dD = torch.zeros_like(dy), torch.empty_like(inputs[1]), dy.new_zeros(batch_size, 4, dy.shape[-1])
+    dA, dbias = dy.new_empty(batch_size, 4, n_states, dy.shape[-1]), torch.zeros_like(dD)
+    dB = dy.new_empty(tiles, *dy.shape[:2], 4, n_states)
+    dC = torch.empty_like(dB)
+    arrays = _arrays(_order(*x.shape[1:3]), dy, states, *inputs, dx, ddelta, dA, dB, dC, dD, dbias)
+    threads.run(lambda *jobs: kernels.backward(*jobs, width, *arrays), batch_size * tiles)
+    dx, ddelta = dx[..., :channels].reshape(x.shape), ddelta[..., :channels].reshape(delta.shape)
+    dA, dD, dbias = (grad.sum(0)[..., :channels] for grad in (dA, dD, dbias))
+    dB, dC = dB.sum(0).reshape(B.shape), dC.sum(0).reshape(C.shape)
+    return dx, ddelta, dA.transpose(1, 2), dB, dC, dD, dbias
 
 
 def states_shape(x: Tensor, A: Tensor) -> tuple[int, ...]:
     batch, height, width, channels = x.shape
-    return batch, 4, -(-height * width // kernels.STEPS), A.shape[-1], channels
+    return batch, 4, -(-height * width // kernels.STEPS), A.shape[-1], -(-channels // VECTOR) * VECTOR
 
 
-def _tiles(x: Tensor) -> list[slice]:
-    """Slices of the channels: as wide as WIDEST_TILE allows, narrower where a thread would have no work."""
-    batch, *_, channels = x.shape
-    jobs = max(torch.get_num_threads(), 2)  # not 1, so that one thread and two give the same sums
-    tiles = max(-(-channels // WIDEST_TILE), -(-jobs // batch))
-    width = -(-channels // (16 * tiles)) * 16  # 16 float32 are a vector
-    return [slice(start, min(start + width, channels)) for start in range(0, channels, width)]
+@lru_cache(maxsize=64)
+def _order(height: int, width: int) -> Tensor:
+    """(4, h·w): the pixels in the order in which each direction meets them."""
+    pixels = torch.arange(height * width).view(1, height, width, 1)
+    return to_sequences(pixels.unsqueeze(3).expand(-1, -1, -1, 4, -1)).flatten(1).T.contiguous()
 
 
-def _contiguous(*tensors: Tensor) -> list[Tensor]:
-    """B and C need not be: they are views of one projection, and read a scalar at a time."""
-    return [tensor.contiguous() for tensor in tensors]
+def _tiles(x: Tensor) -> tuple[int, int]:
+    """Channels of a tile, and tiles of an image: as wide as WIDEST_TILE allows, narrower where a thread would have
+    no work.
+    """
+    vectors = -(-x.shape[-1] // VECTOR)
+    threads_at_least = max(torch.get_num_threads(), 2)  # not 1, so that one thread and two give the same sums
+    tiles = max(-(-vectors * VECTOR // WIDEST_TILE), -(-threads_at_least // len(x)))
+    per_tile = -(-vectors // tiles)
+    return per_tile * VECTOR, -(-vectors // per_tile)
+
+
+def _inputs(x, delta, A, B, C, D, delta_bias) -> list[Tensor]:
+    """What the kernels read, the pixels of an image in one axis."""
+    x, delta, D, delta_bias = (_whole_vectors(tensor) for tensor in (x, delta, D, delta_bias))
+    A = _whole_vectors(A.transpose(1, 2)).transpose(1, 2)
+    # B and C are views of one projection, and read a scalar at a time.
+    return [x.flatten(1, 2), delta.flatten(2, 3), A, B.flatten(1, 2), C.flatten(1, 2), D, delta_bias]
+
+
+def _whole_vectors(tensor: Tensor) -> Tensor:
+    """Contiguous, with zeros for the channels that the last vector lacks."""
+    missing = -tensor.shape[-1] % VECTOR
+    return F.pad(tensor, (0, missing)) if missing else tensor.contiguous()
 
 
 def _arrays(*tensors: Tensor) -> list:

@@ -1,11 +1,11 @@
 """The compiled loops of the numba backend: one image's channel tile at a time, four walks over its pixels.
 
-The states of a tile are laid out (n, tile), channels innermost: LLVM turns the loop over channels into vector
-instructions, and b and c are scalars in it. `exp` and `softplus` live here too, because numba's cache of compiled
-code notices a change in this file only.
+A walk goes in blocks of STEPS pixels. The rows of a block are first gathered into arrays that stay in the first-level
+cache; then the recurrence runs over them for one state and one vector of channels at a time, in registers.
 
-Shapes as in `nnunet_vmunet.ops.ss2d_scan`, but delta is (4, b, h, w, d); `tile` is a slice of the channels;
-t ≤ STEPS steps of one block.
+Shapes: as in `nnunet_vmunet.ops.ss2d_scan`, with the pixels of an image in one axis of length l, delta (4, b, l, d),
+and d a whole number of vectors. order (4, l) lists each direction's pixels. `tile` is a range of channels, `width`
+long; t ≤ STEPS steps of one block.
 """
 
 import math
@@ -14,12 +14,11 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
-STEPS = 64  # per block: forward keeps the state at each block's start, backward rebuilds those in between
+from .simd import add_to_exponent, by_lane, fill, lane_sum, lanes, load, maximum, store, where_negative
 
-# Contraction, a·b + c in one instruction, costs no accuracy. Reassociation does, and would undo the rounding trick in
-# `exp` if `exp` allowed it: only the loops that sum over channels need it, to be vectorised.
-compiled = njit(error_model="numpy", fastmath={"contract", "nsz"})
-compiled_sums = njit(error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+STEPS = 32  # per block: forward keeps the state at each block's start, backward rebuilds those in between
+
+compiled = njit(error_model="numpy", inline="always")
 
 
 def kernel(function):
@@ -30,203 +29,233 @@ def kernel(function):
         return njit(nogil=True, error_model="numpy")(function)
 
 
-ZERO, ONE = np.float32(0), np.float32(1)  # not 0 and 1: numba makes a float64 of a float32 and an integer
+@kernel
+def forward(first_job, last_job, width, order, x, delta, A, B, C, D, delta_bias, y, states):
+    """Adds to y and, unless it is empty, writes states: of each job's image the job's channels. See `channels_of`."""
+    for job in range(first_job, last_job):
+        image, tile = channels_of(job, width, x)
+        scan(image, tile, order, x, delta, A, B, C, D, delta_bias, y, states)
 
 
 @kernel
-def forward(batch, tile, x, delta, A, B, C, D, delta_bias, y, states):
-    """Adds to y[batch, :, :, tile], and writes states[batch, ..., tile] unless states is empty."""
-    _, height, width, _ = x.shape
-    dtype, shape = x.dtype, (A.shape[-1], tile.stop - tile.start)
-    h, At = np.empty(shape, dtype), np.empty(shape, dtype)
-    dt, du = np.empty(shape[1], dtype), np.empty(shape[1], dtype)
-    for k in range(4):
-        h[:] = 0
-        At[:] = A[k, tile].T
-        for step in range(height * width):
-            if states.size and step % STEPS == 0:
-                states[batch, k, step // STEPS, :, tile] = h
-            row, column = pixel(k, step, height, width)
-            x_t, y_t = x[batch, row, column, tile], y[batch, row, column, tile]
-            begin_step(x_t, delta[k, batch, row, column, tile], delta_bias[k, tile], dt, du)
-            add_product(x_t, D[k, tile], y_t)
-            advance(dt, du, At, B[batch, row, column, k], C[batch, row, column, k], h, y_t)
-
-
-@kernel
-def backward(batch, tile, part, dy, states, x, delta, A, B, C, D, delta_bias, dx, ddelta, dA, dB, dC, dD, dbias):
-    """Adds to one tile of one image's dx (b, h, w, d), dD and dbias (b, 4, d); writes its ddelta (4, b, h, w, d) and
-    dA (b, 4, n, d), and its part of the sums over the channels, dB[part, batch] and dC[part, batch].
+def backward(
+    first_job, last_job, width, order, dy, states, x, delta, A, B, C, D, delta_bias,
+    dx, ddelta, dA, dB, dC, dD, dbias,
+):  # fmt: skip
+    """Of each job's image the job's channels: adds to dx (b, l, d), dD and dbias (b, 4, d), writes ddelta
+    (4, b, l, d) and dA (b, 4, n, d), and the tile's part of the sums over all channels, dB[part] and dC[part].
     """
-    _, height, width, _ = x.shape
-    length, n_states, channels, dtype = height * width, A.shape[-1], tile.stop - tile.start, x.dtype
-    per_state, per_step, scalars = (n_states, channels), (STEPS, channels), (n_states, STEPS)
-    # of every state: A, the gradient of the state after the step at hand, the gradient of A
-    At, carry, dAt = np.empty(per_state, dtype), np.empty(per_state, dtype), np.empty(per_state, dtype)
-    # of every step in the block: inputs, du = dt·x, and the gradients of du and, through the decays alone, of dt
-    xs, dys, dt, du = (
-        np.empty(per_step, dtype), np.empty(per_step, dtype), np.empty(per_step, dtype), np.empty(per_step, dtype),
-    )  # fmt: skip
+    for job in range(first_job, last_job):
+        image, tile = channels_of(job, width, x)
+        part = tile.start // width
+        scan_back(
+            image, tile, order, dy, states, x, delta, A, B, C, D, delta_bias,
+            dx, ddelta, dA, dB[part, image], dC[part, image], dD, dbias,
+        )  # fmt: skip
+
+
+@compiled
+def channels_of(job, width, x):
+    """A job's image and tile: jobs are numbered image by image, tile by tile."""
+    channels = x.shape[-1]
+    tiles = -(-channels // width)
+    first = job % tiles * width
+    return job // tiles, slice(first, min(first + width, channels))
+
+
+@compiled
+def scan(image, tile, order, x, delta, A, B, C, D, delta_bias, y, states):
+    length, n_states, width, dtype = x.shape[1], A.shape[-1], tile.stop - tile.start, x.dtype
+    per_state, per_step, scalars = (n_states, width), (STEPS, width), (STEPS, n_states)
+    At, h = np.empty(per_state, dtype), np.empty(per_state, dtype)
+    dt, du, ys = np.empty(per_step, dtype), np.empty(per_step, dtype), np.empty(per_step, dtype)
+    Bs, Cs = np.empty(scalars, dtype), np.empty(scalars, dtype)
+    for k in range(4):
+        At[:] = A[k, tile].T
+        h[:] = 0
+        for first in range(0, length, STEPS):
+            pixels = order[k, first : first + STEPS]
+            if states.size:
+                states[image, k, first // STEPS, :, tile] = h
+            gather(image, pixels, k, tile.start, width, x, delta, delta_bias, B, C, du, dt, Bs, Cs)
+            for t, pixel in enumerate(pixels):
+                for i in range(0, width, lanes(x)):
+                    channel = tile.start + i
+                    y_t = load(y, (image, pixel, channel)) + load(D, (k, channel)) * load(du, (t, i))
+                    store(ys, (t, i), y_t)
+            begin_steps(len(pixels), width, dt, du)
+            for n in range(n_states):
+                for i in range(0, width, lanes(x)):
+                    advance(len(pixels), n, i, dt, du, At, Bs, Cs, h, ys)
+            for t, pixel in enumerate(pixels):
+                for i in range(0, width, lanes(x)):
+                    store(y, (image, pixel, tile.start + i), load(ys, (t, i)))
+
+
+@compiled
+def scan_back(image, tile, order, dy, states, x, delta, A, B, C, D, delta_bias, dx, ddelta, dA, dB, dC, dD, dbias):
+    length, n_states, width, dtype = x.shape[1], A.shape[-1], tile.stop - tile.start, x.dtype
+    per_state, per_step, per_vector = (n_states, width), (STEPS, width), (STEPS, lanes(x))
+    # of every state: A, its value before the block, the gradient of the state after the block, the gradient of A
+    At, h = np.empty(per_state, dtype), np.empty(per_state, dtype)
+    carry, dAt = np.empty(per_state, dtype), np.empty(per_state, dtype)
+    # of every step: inputs, du = dt·x, and the gradients of du and, through the decays alone, of dt
+    dt, du, dys = np.empty(per_step, dtype), np.empty(per_step, dtype), np.empty(per_step, dtype)
     ddu, ddt = np.empty(per_step, dtype), np.empty(per_step, dtype)
-    # of one state: its value, and before every step its value and decay
-    h, before, decay = np.empty(channels, dtype), np.empty(per_step, dtype), np.empty(per_step, dtype)
-    Bs, Cs, dBs, dCs = (
-        np.empty(scalars, dtype), np.empty(scalars, dtype), np.empty(scalars, dtype), np.empty(scalars, dtype),
-    )  # fmt: skip
-    # LLVM tests at run time that arrays do not overlap; where a loop counts down the test fails, and the loop runs
-    # unvectorised, three times slower. It cannot see that this list counts down.
-    backwards = np.arange(STEPS - 1, -1, -1)
+    Bs, Cs = np.empty((STEPS, n_states), dtype), np.empty((STEPS, n_states), dtype)
+    # of one state in one vector of channels: before every step its value and decay; the terms of dB and dC
+    before, decay = np.empty(per_vector, dtype), np.empty(per_vector, dtype)
+    dBs, dCs = np.empty(per_vector, dtype), np.empty(per_vector, dtype)
     for k in range(4):
         At[:] = A[k, tile].T
         carry[:] = 0
         dAt[:] = 0
         for block in range((length - 1) // STEPS, -1, -1):
-            first = block * STEPS
-            steps = min(STEPS, length - first)
-            for t in range(steps):
-                row, column = pixel(k, first + t, height, width)
-                copy(x[batch, row, column, tile], xs[t])
-                copy(dy[batch, row, column, tile], dys[t])
-                copy(B[batch, row, column, k], Bs[:, t])
-                copy(C[batch, row, column, k], Cs[:, t])
-                begin_step(xs[t], delta[k, batch, row, column, tile], delta_bias[k, tile], dt[t], du[t])
+            pixels = order[k, block * STEPS : (block + 1) * STEPS]
+            h[:] = states[image, k, block, :, tile]
+            gather(image, pixels, k, tile.start, width, x, delta, delta_bias, B, C, du, dt, Bs, Cs)
+            for t, pixel in enumerate(pixels):
+                for i in range(0, width, lanes(x)):
+                    store(dys, (t, i), load(dy, (image, pixel, tile.start + i)))
+            begin_steps(len(pixels), width, dt, du)
             ddu[:] = 0
             ddt[:] = 0
             for n in range(n_states):
-                copy(states[batch, k, block, n, tile], h)
-                replay(steps, At[n], Bs[n], dt, du, dys, h, before, decay, dCs[n])
-                retreat(
-                    backwards[STEPS - steps :], At[n], Bs[n], Cs[n], dt, du, dys, before, decay,
-                    carry[n], ddu, ddt, dBs[n], dAt[n],
-                )  # fmt: skip
-            for t in range(steps):
-                row, column = pixel(k, first + t, height, width)
-                copy(dBs[:, t], dB[part, batch, row, column, k])
-                copy(dCs[:, t], dC[part, batch, row, column, k])
-                add_product(dys[t], D[k, tile], dx[batch, row, column, tile])
-                add_product(dys[t], xs[t], dD[batch, k, tile])
-                add_product(ddu[t], dt[t], dx[batch, row, column, tile])
-                end_step(
-                    delta[k, batch, row, column, tile], delta_bias[k, tile], xs[t], ddu[t], ddt[t],
-                    ddelta[k, batch, row, column, tile], dbias[batch, k, tile],
-                )  # fmt: skip
-        dA[batch, k, :, tile] = dAt
+                dBs[:] = 0
+                dCs[:] = 0
+                for i in range(0, width, lanes(x)):
+                    replay(len(pixels), n, i, dt, du, dys, At, Bs, h, before, decay, dCs)
+                    retreat(len(pixels), n, i, dt, du, dys, At, Bs, Cs, before, decay, carry, ddu, ddt, dBs, dAt)
+                for t, pixel in enumerate(pixels):
+                    dB[pixel, k, n] = lane_sum(load(dBs, (t, 0)))
+                    dC[pixel, k, n] = lane_sum(load(dCs, (t, 0)))
+            for t, pixel in enumerate(pixels):
+                for i in range(0, width, lanes(x)):
+                    channel = tile.start + i
+                    x_t, dy_t, ddu_t = load(x, (image, pixel, channel)), load(dys, (t, i)), load(ddu, (t, i))
+                    slope = sigmoid(load(delta, (k, image, pixel, channel)) + load(delta_bias, (k, channel)))
+                    ddelta_t = (load(ddt, (t, i)) + ddu_t * x_t) * slope
+                    store(ddelta, (k, image, pixel, channel), ddelta_t)
+                    add(dx, (image, pixel, channel), dy_t * load(D, (k, channel)) + ddu_t * load(dt, (t, i)))
+                    add(dD, (image, k, channel), dy_t * x_t)
+                    add(dbias, (image, k, channel), ddelta_t)
+        dA[image, k, :, tile] = dAt
 
 
 @compiled
-def pixel(k, step, height, width):
-    """Row and column of direction k's step: see `directions`."""
-    if k >= 2:
-        step = height * width - 1 - step
-    if k % 2 == 0:
-        return step // width, step % width
-    return step % height, step // height
+def gather(image, pixels, k, first, width, x, delta, delta_bias, B, C, xs, deltas, Bs, Cs):
+    """The inputs of a block's steps. Nothing is computed on the way, so that many loads are under way at once."""
+    for t, pixel in enumerate(pixels):
+        for i in range(0, width, lanes(x)):
+            store(xs, (t, i), load(x, (image, pixel, first + i)))
+            store(deltas, (t, i), load(delta, (k, image, pixel, first + i)) + load(delta_bias, (k, first + i)))
+        for n in range(B.shape[-1]):
+            Bs[t, n] = B[image, pixel, k, n]
+            Cs[t, n] = C[image, pixel, k, n]
 
 
 @compiled
-def begin_step(x, delta, delta_bias, dt, du):
-    """dt = softplus(delta + delta_bias) and du = dt·x."""
-    for i in range(len(dt)):
-        dt[i] = softplus(delta[i] + delta_bias[i])
-        du[i] = dt[i] * x[i]
-
-
-@compiled
-def advance(dt, du, A, b, c, h, y):
-    """One step of all states: h ← exp(dt A) h + du b, y += c·h."""
-    for n in range(len(h)):
-        b_n, c_n = b[n], c[n]
-        for i in range(len(dt)):
-            h_i = exp(dt[i] * A[n, i]) * h[n, i] + du[i] * b_n
-            h[n, i] = h_i
-            y[i] += h_i * c_n
-
-
-@compiled_sums
-def replay(steps, A, b, dt, du, dy, state, before, decay, dc):
-    """One state over a block's steps: keeps what `retreat` needs, and sums c's gradient over the channels."""
+def begin_steps(steps, width, dt, du):
+    """In place, from delta and x: dt = softplus(delta) and du = dt·x."""
     for t in range(steps):
-        b_t, dt_t, du_t, dy_t, before_t, decay_t, dc_t = b[t], dt[t], du[t], dy[t], before[t], decay[t], ZERO
-        for i in range(len(A)):
-            before_t[i] = state[i]
-            decay_t[i] = exp(dt_t[i] * A[i])
-            h = decay_t[i] * state[i] + du_t[i] * b_t
-            state[i] = h
-            dc_t += dy_t[i] * h
-        dc[t] = dc_t
+        for i in range(0, width, lanes(dt)):
+            dt_t = softplus(load(dt, (t, i)))
+            store(dt, (t, i), dt_t)
+            store(du, (t, i), dt_t * load(du, (t, i)))
 
 
-@compiled_sums
-def retreat(backwards, A, b, c, dt, du, dy, before, decay, carry, ddu, ddt, db, dA):
+@compiled
+def advance(steps, n, i, dt, du, A, b, c, h, y):
+    """One state over a block's steps: h ← exp(dt A) h + du b, y += c·h."""
+    A_n, h_t = load(A, (n, i)) * LOG2_E, load(h, (n, i))
+    for t in range(steps):
+        h_t = exp2(load(dt, (t, i)) * A_n) * h_t + load(du, (t, i)) * b[t, n]
+        add(y, (t, i), h_t * c[t, n])
+    store(h, (n, i), h_t)
+
+
+@compiled
+def replay(steps, n, i, dt, du, dy, A, b, h, before, decay, dc):
+    """One state over a block's steps: keeps what `retreat` needs, and adds up c's gradient."""
+    A_n, h_t = load(A, (n, i)) * LOG2_E, load(h, (n, i))
+    for t in range(steps):
+        decay_t = exp2(load(dt, (t, i)) * A_n)
+        store(before, (t, 0), h_t)
+        store(decay, (t, 0), decay_t)
+        h_t = decay_t * h_t + load(du, (t, i)) * b[t, n]
+        add(dc, (t, 0), load(dy, (t, i)) * h_t)
+
+
+@compiled
+def retreat(steps, n, i, dt, du, dy, A, b, c, before, decay, carry, ddu, ddt, db, dA):
     """One state over a block's steps, backwards; carry is the gradient of the state after the block."""
-    for t in backwards:
-        b_t, c_t, dt_t, du_t, dy_t, before_t, decay_t, db_t = b[t], c[t], dt[t], du[t], dy[t], before[t], decay[t], ZERO
-        ddu_t, ddt_t = ddu[t], ddt[t]
-        for i in range(len(A)):
-            g = carry[i] + dy_t[i] * c_t  # the gradient of the state after step t
-            db_t += g * du_t[i]
-            ddu_t[i] += g * b_t
-            g *= decay_t[i]
-            carry[i] = g
-            g *= before_t[i]  # the gradient of the exponent dt·A
-            ddt_t[i] += g * A[i]
-            dA[i] += g * dt_t[i]
-        db[t] = db_t
+    A_n, dA_n, g = load(A, (n, i)), load(dA, (n, i)), load(carry, (n, i))
+    for t in range(steps - 1, -1, -1):
+        g = g + load(dy, (t, i)) * c[t, n]  # the gradient of the state after step t
+        add(db, (t, 0), g * load(du, (t, i)))
+        add(ddu, (t, i), g * b[t, n])
+        g = g * load(decay, (t, 0))
+        dexponent = g * load(before, (t, 0))  # of dt·A
+        add(ddt, (t, i), dexponent * A_n)
+        dA_n = dA_n + dexponent * load(dt, (t, i))
+    store(carry, (n, i), g)
+    store(dA, (n, i), dA_n)
 
 
 @compiled
-def end_step(delta, delta_bias, x, ddu, ddt, ddelta, dbias):
-    """The gradients of delta and its bias from those of du and, through the decays, of dt."""
-    for i in range(len(x)):
-        g = (ddt[i] + ddu[i] * x[i]) * sigmoid(delta[i] + delta_bias[i])
-        ddelta[i] = g
-        dbias[i] += g
+def add(array, index, vector):
+    store(array, index, load(array, index) + vector)
 
 
 @compiled
-def copy(source, target):
-    """As target[:] = source, less numba's code for lengths that differ, which is slow to run and to compile."""
-    for i in range(len(target)):
-        target[i] = source[i]
+def softplus(x):
+    return maximum(x, 0.0) + log1p(exp(minus_magnitude(x)))
 
 
 @compiled
-def add_product(a, b, total):
-    for i in range(len(total)):
-        total[i] += a[i] * b[i]
+def sigmoid(x):
+    e = exp(minus_magnitude(x))
+    return where_negative(x, e, fill(x, 1.0)) / (e + 1.0)
 
 
+@compiled
+def minus_magnitude(x):
+    return where_negative(x, x, 0.0 - x)
+
+
+@compiled
 def exp(x):
-    """exp(x) for x ≤ 0; float32 stops at 1e-37, the smallest that keeps full precision."""
+    return exp2(x * LOG2_E)
+
+
+def exp2(x):
+    """2^x for x ≤ 0; float32 stops at 2^-125, the smallest that keeps full precision."""
     raise NotImplementedError
 
 
-@overload(exp, jit_options={"fastmath": {"contract"}, "forceinline": True})
-def _exp(x):
-    if x == types.float64:
-        return lambda x: math.exp(x)
+@overload(exp2, inline="always")
+def _exp2(x):
+    if x.dtype == types.float64:
+        exp2_64 = by_lane(lambda x: 2.0**x)
+        return lambda x: exp2_64(x)
 
-    def exp32(x):
-        """exp(x) = 2^m exp(r), m integer and |r| ≤ ln(2)/2; the polynomial is within 1.1e-7, and exact for tiny r."""
-        x = LOWEST if x < LOWEST else x  # so written, NaN stays NaN
-        shifted = x * LOG2_E + ROUNDER  # its last bits are m
-        r = x - (shifted - ROUNDER) * LN_2
-        p = np.float32(0.00831247773)
-        p = p * r + np.float32(0.0418905504)
-        p = p * r + np.float32(0.166671157)
-        p = p * r + np.float32(0.499992281)
-        p = p * r + np.float32(1.0)
-        p = p * r + np.float32(1.0)
-        exponent = np.float32(shifted).view(np.int32) << 23
-        return np.int32(np.float32(p).view(np.int32) + exponent).view(np.float32)
+    def exp2_32(x):
+        """2^x = 2^m 2^r, m integer and |r| ≤ ½; the polynomial is within 1.7e-7, and exact for tiny r."""
+        x = maximum(x, -125.0)
+        shifted = x + ROUNDER  # its last bits are m
+        r = x - (shifted - ROUNDER)
+        p = r * 0.001326472731307149 + 0.009671512991189957
+        p = p * r + 0.05550733581185341
+        p = p * r + 0.24022242426872253
+        p = p * r + 0.6931470036506653
+        p = p * r + 1.0
+        return add_to_exponent(p, shifted)
 
-    return exp32
+    return exp2_32
 
 
-LOWEST = np.float32(-86.0)
-LOG2_E = np.float32(1.44269504)
-LN_2 = np.float32(0.693147182)
-ROUNDER = np.float32(1.5 * 2**23)  # adding it rounds a float32 to an integer
+LOG2_E = 1 / math.log(2)
+ROUNDER = 1.5 * 2**23  # adding it rounds a float32 to an integer
 
 
 def log1p(x):
@@ -234,33 +263,22 @@ def log1p(x):
     raise NotImplementedError
 
 
-@overload(log1p, jit_options={"fastmath": {"contract"}, "forceinline": True})
+@overload(log1p, inline="always")
 def _log1p(x):
-    if x == types.float64:
-        return lambda x: math.log1p(x)
+    if x.dtype == types.float64:
+        log1p_64 = by_lane(lambda x: math.log1p(x))
+        return lambda x: log1p_64(x)
 
-    def log1p32(x):
+    def log1p_32(x):
         """A polynomial within 4e-8, relative; exact for tiny x."""
-        p = np.float32(0.0053648185)
-        p = p * x - np.float32(0.0300657693)
-        p = p * x + np.float32(0.0792044997)
-        p = p * x - np.float32(0.137537986)
-        p = p * x + np.float32(0.191536531)
-        p = p * x - np.float32(0.248571634)
-        p = p * x + np.float32(0.33321324)
-        p = p * x - np.float32(0.499996483)
-        p = p * x + np.float32(1.0)
+        p = x * 0.0053648185 - 0.0300657693
+        p = p * x + 0.0792044997
+        p = p * x - 0.137537986
+        p = p * x + 0.191536531
+        p = p * x - 0.248571634
+        p = p * x + 0.33321324
+        p = p * x - 0.499996483
+        p = p * x + 1.0
         return p * x
 
-    return log1p32
-
-
-@compiled
-def softplus(x):
-    return max(x, ZERO) + log1p(exp(-abs(x)))
-
-
-@compiled
-def sigmoid(x):
-    e = exp(-abs(x))
-    return (e if x < ZERO else ONE) / (e + ONE)
+    return log1p_32

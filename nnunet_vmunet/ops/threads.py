@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import pairwise
 
 import torch
 
@@ -15,29 +16,41 @@ import torch
 # when torch loads them, so they get the jobs instead, through `GOMP_parallel`, their library's stable entry point:
 # within 4 % of passive waiting, whatever the user set.
 
+SHARES = 4  # of the work for each thread: few, because each costs a call from Python; not one, because cores get busy
+
 _PROCESS = os.getpid()
 _Callback = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
-def run(job: Callable[[int], None], jobs: int) -> None:
-    """Calls job(0), ..., job(jobs - 1) on `torch.get_num_threads()` threads, in any order."""
-    waiting = deque(range(jobs))
+def run(work: Callable[[int, int], None], jobs: int) -> None:
+    """Calls work(first, last) until every job from 0 to jobs - 1 was in one range(first, last): in any order, on
+    `torch.get_num_threads()` threads.
+    """
+    threads = min(torch.get_num_threads(), jobs)
+    waiting = deque(_shares(jobs, SHARES * threads if threads > 1 else 1))
     failures = []
 
-    def work(_=None):
+    def work_on(_=None):
         while not failures:
             try:
-                index = waiting.popleft()
+                share = waiting.popleft()
             except IndexError:  # nothing left
                 return
             try:
-                job(index)
+                work(*share)
             except BaseException as failure:  # nothing may be raised through OpenMP's frames
                 failures.append(failure)
 
-    _start(work, min(torch.get_num_threads(), jobs))
+    _start(work_on, threads)
     if failures:
         raise failures[0]
+
+
+def _shares(jobs: int, count: int) -> list[tuple[int, int]]:
+    """At most `count` ranges, equal to within one job."""
+    count = min(count, jobs)
+    bounds = [jobs * i // count for i in range(count + 1)]
+    return list(pairwise(bounds))
 
 
 def _start(work: Callable, threads: int) -> None:

@@ -90,11 +90,19 @@ def test_forked_child(openmp, monkeypatch, make_inputs, output_and_grads, set_th
 def test_a_failing_job_raises_here(set_threads):
     set_threads(2)
 
-    def job(index):
-        raise ZeroDivisionError(index)
+    def work(first, last):
+        raise ZeroDivisionError(first)
 
     with pytest.raises(ZeroDivisionError):
-        threads.run(job, 4)
+        threads.run(work, 4)
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 7, 64])
+def test_every_job_is_done_once(jobs, set_threads):
+    set_threads(2)
+    done = []
+    threads.run(lambda first, last: done.extend(range(first, last)), jobs)
+    assert sorted(done) == list(range(jobs))
 
 
 FIRST_CALL = """
