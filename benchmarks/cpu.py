@@ -1,8 +1,9 @@
 """The scan and the whole network on this machine's CPU, in one run: `python benchmarks/cpu.py [-o RESULT.json]`.
 
 Times are medians of interleaved rounds, so that a machine that slows down slows down all rows alike; trust the ratios.
-"identity" is the same network with the scan replaced by y = x: what everything but the scan costs. Peak memory is that
-of a process of its own that takes one training step, less what it held before the step.
+"loop" is the reference: the original formulation, step by step, see `original`. "identity" is the same network with the
+scan replaced by y = x: what everything but the scan costs. Peak memory is that of a process of its own that takes one
+training step, less what it held before the step; Linux only.
 """
 
 from __future__ import annotations
@@ -10,16 +11,17 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import platform
-import resource
 import statistics
-import threading
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import torch
+from original import ss2d_scan_original
 
 from nnunet_vmunet import __version__
 from nnunet_vmunet.models import VMUNet, ss2d
@@ -28,9 +30,11 @@ from nnunet_vmunet.ops import backends, ss2d_scan
 STAGES = {1: (64, 192), 2: (32, 384), 3: (16, 768), 4: (8, 1536)}  # of a 256×256 image: side, channels D
 STATES = 16
 IMAGE = 256
-REFERENCE = "naive"
-# The reference's backward pass keeps every step: gigabytes for each image.
-TOO_LARGE = {("forward+backward", 4)}
+REFERENCE = "loop"
+KEEP_EVERY_STEP = (REFERENCE, "naive")  # in the backward pass, which takes gigabytes for each image
+LARGEST_BATCH_THAT_FITS = 1  # of those, backward
+# With these, freed memory goes back to the system at once, so that peaks repeat within 1 percent.
+RETURN_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 
 
 @dataclass
@@ -55,9 +59,9 @@ class Row:
 
 def main() -> None:
     args = _arguments()
-    names = [*backends.NAMES]
-    if backends.why_not_numba(torch.device("cpu")):
-        names.remove("numba")
+    names = [REFERENCE, "naive", "blocked"]
+    if backends.why_not_numba(torch.device("cpu")) is None:
+        names.append("numba")
     machine = _machine()
     print("\n".join(f"{key}: {value}" for key, value in machine.items()), flush=True)
     columns = [*names, "identity"]
@@ -97,24 +101,24 @@ def _all_rows(names: list[str], rounds: int):
         runs = {name: _network(name, network, image) for name in [*names, "identity"]}
         yield from _rows(f"network, batch {batch}", runs, rounds, batch)
     for batch in (1, 4):
-        values = {name: _peak_memory(name, batch) for name in [*names, "identity"] if name != REFERENCE}
+        values = {name: _peak_memory(name, batch) for name in [*names, "identity"] if name not in KEEP_EVERY_STEP}
         yield Row(f"network, batch {batch}", "peak memory of a step (MB)", values)
 
 
 def _rows(what: str, runs: dict[str, tuple[Callable, Callable]], rounds: int, batch: int = 1):
     forward, both = ({name: run[i] for name, run in runs.items()} for i in (0, 1))
     yield Row(what, "forward (ms)", _medians(forward, rounds))
-    if ("forward+backward", batch) in TOO_LARGE:
-        both.pop(REFERENCE)
+    if batch > LARGEST_BATCH_THAT_FITS:
+        both = {name: run for name, run in both.items() if name not in KEEP_EVERY_STEP}
     yield Row(what, "forward+backward (ms)", _medians(both, rounds))
 
 
 def _medians(runs: dict[str, Callable], rounds: int) -> dict[str, float]:
-    """Milliseconds per run. The slow reference runs once, after the others have warmed up."""
+    """Milliseconds per run. The slow ones run once, after the others have warmed up."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     for i in range(rounds + 1):
         for name, run in runs.items():
-            if name == REFERENCE and i != 1:
+            if name in KEEP_EVERY_STEP and i != 1:
                 continue
             start = time.perf_counter()
             run()
@@ -140,14 +144,14 @@ def _op_inputs(side: int, channels: int) -> list[torch.Tensor]:
 
 def _op(backend: str, inputs: list[torch.Tensor]) -> tuple[Callable, Callable]:
     leaves = [tensor.detach().requires_grad_() for tensor in inputs]
-    dy = torch.randn_like(inputs[0])
+    dy, scan = torch.randn_like(inputs[0]), _scan_function(backend)
 
     def forward():
         with torch.no_grad():
-            ss2d_scan(*inputs, backend=backend)
+            scan(*inputs)
 
     def forward_and_backward():
-        torch.autograd.grad(ss2d_scan(*leaves, backend=backend), leaves, dy)
+        torch.autograd.grad(scan(*leaves), leaves, dy)
 
     return forward, forward_and_backward
 
@@ -167,23 +171,25 @@ def _network(backend: str, network: VMUNet, image: torch.Tensor) -> tuple[Callab
 
 @contextmanager
 def _scan(backend: str):
-    """Let the network scan with this backend, or not at all."""
-
-    def identity(x, *_):
-        return x.clone()
-
-    def chosen(*inputs):
-        return ss2d_scan(*inputs, backend=backend)
-
-    original, ss2d.ss2d_scan = ss2d.ss2d_scan, identity if backend == "identity" else chosen
+    """Let the network scan with this backend, with the reference, or not at all."""
+    original, ss2d.ss2d_scan = ss2d.ss2d_scan, _scan_function(backend)
     try:
         yield
     finally:
         ss2d.ss2d_scan = original
 
 
+def _scan_function(backend: str) -> Callable:
+    if backend == "identity":
+        return lambda x, *_: x.clone()
+    if backend == REFERENCE:
+        return ss2d_scan_original
+    return partial(ss2d_scan, backend=backend)
+
+
 def _peak_memory(backend: str, batch: int) -> float:
     """Megabytes that one training step adds to its process."""
+    os.environ.update(RETURN_FREED_MEMORY)  # read when a process starts
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_peak_memory_here, (backend, batch))
 
@@ -192,25 +198,17 @@ def _peak_memory_here(backend: str, batch: int) -> float:
     network = VMUNet(3, 2)
     _network(backend, network, torch.randn(1, 3, 32, 32))[1]()  # compiles, imports, starts threads
     step = _network(backend, network, torch.randn(batch, 3, IMAGE, IMAGE))[1]
-    before = _resident()
-    peak, stop = [before], threading.Event()
-
-    def watch():
-        while not stop.wait(0.001):
-            peak[0] = max(peak[0], _resident())
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
+    before = _status("VmRSS")
+    with open("/proc/self/clear_refs", "w") as clear:
+        clear.write("5")  # the peak starts again at what is resident now
     step()
-    stop.set()
-    watcher.join()
-    return (peak[0] - before) / 2**20
+    return (_status("VmHWM") - before) / 1000
 
 
-def _resident() -> int:
-    """Bytes of memory that this process holds now."""
-    with open("/proc/self/statm") as statm:
-        return int(statm.read().split()[1]) * resource.getpagesize()
+def _status(name: str) -> float:
+    """Kilobytes, of this process."""
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) * 1.024 for line in status if line.startswith(name))
 
 
 if __name__ == "__main__":

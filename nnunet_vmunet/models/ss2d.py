@@ -53,7 +53,8 @@ class SS2D(nn.Module):
         nn.init.ones_(self.Ds)
 
     def forward(self, u: Tensor) -> Tensor:
-        x, z = self.in_proj(u).chunk(2, dim=-1)
+        # Two products, not one cut in two: the halves would be copied here, and joined again in the backward pass.
+        x, z = (F.linear(u, weight) for weight in self.in_proj.weight.chunk(2))
         x = F.silu(self.conv2d(x.permute(0, 3, 1, 2))).permute(0, 2, 3, 1)
         y = self.out_norm(self.scan(x))
         return self.out_proj(y * F.silu(z))

@@ -14,15 +14,17 @@ from torch import Tensor
 from . import numba_kernels as kernels
 from . import threads
 from .directions import to_sequences
+from .projection import project_backward
 
+PROJECTS = True  # delta with its weight
 VECTOR = 16  # float32 are in a vector; the kernels want whole ones
 WIDEST_TILE = 48  # channels; the rows and states of 48 channels stay in the first-level cache
 
 
-def forward(x, delta, A, B, C, D, delta_bias, save_states: bool) -> tuple[Tensor, Tensor]:
+def forward(x, delta, delta_weight, A, B, C, D, delta_bias, save_states: bool) -> tuple[Tensor, Tensor]:
     """The scan's output (b, h, w, d), and every block's initial state (b, 4, blocks, n, d) if asked for."""
     width, tiles = _tiles(x)
-    inputs = _inputs(x, delta, A, B, C, D, delta_bias)
+    inputs = _inputs(x, delta, delta_weight, A, B, C, D, delta_bias)
     y = torch.zeros_like(inputs[0])
     states = x.new_empty(states_shape(x, A) if save_states else (0, 0, 0, 0, 0))
     arrays = _arrays(_order(*x.shape[1:3]), *inputs, y, states)
@@ -30,22 +32,24 @@ def forward(x, delta, A, B, C, D, delta_bias, save_states: bool) -> tuple[Tensor
     return y[..., : x.shape[-1]].contiguous().view(x.shape), states if save_states else states.flatten()
 
 
-def backward(dy, states, x, delta, A, B, C, D, delta_bias) -> tuple[Tensor, ...]:
-    """Gradients of (x, delta, A, B, C, D, delta_bias)."""
+def backward(dy, states, x, delta, delta_weight, A, B, C, D, delta_bias) -> tuple[Tensor, ...]:
+    """Gradients of (x, delta, delta_weight, A, B, C, D, delta_bias)."""
     width, tiles = _tiles(x)
     (batch_size, *_, channels), n_states = x.shape, A.shape[-1]
     dy = _whole_vectors(dy).flatten(1, 2)
-    inputs = _inputs(x, delta, A, B, C, D, delta_bias)
-    dx, ddelta, dD = torch.zeros_like(dy), torch.empty_like(inputs[1]), dy.new_zeros(batch_size, 4, dy.shape[-1])
+    inputs = _inputs(x, delta, delta_weight, A, B, C, D, delta_bias)
+    dx, dD = torch.zeros_like(dy), dy.new_zeros(batch_size, 4, dy.shape[-1])
+    ddelta = dy.new_empty(4, *dy.shape)
     dA, dbias = dy.new_empty(batch_size, 4, n_states, dy.shape[-1]), torch.zeros_like(dD)
     dB = dy.new_empty(tiles, *dy.shape[:2], 4, n_states)
     dC = torch.empty_like(dB)
     arrays = _arrays(_order(*x.shape[1:3]), dy, states, *inputs, dx, ddelta, dA, dB, dC, dD, dbias)
     threads.run(lambda *jobs: kernels.backward(*jobs, width, *arrays), batch_size * tiles)
-    dx, ddelta = dx[..., :channels].reshape(x.shape), ddelta[..., :channels].reshape(delta.shape)
+    dx, ddelta = dx[..., :channels].reshape(x.shape), ddelta[..., :channels].reshape(4, *x.shape)
+    ddelta, dweight = project_backward(ddelta, delta, delta_weight)
     dA, dD, dbias = (grad.sum(0)[..., :channels] for grad in (dA, dD, dbias))
     dB, dC = dB.sum(0).reshape(B.shape), dC.sum(0).reshape(C.shape)
-    return dx, ddelta, dA.transpose(1, 2), dB, dC, dD, dbias
+    return dx, ddelta, dweight, dA.transpose(1, 2), dB, dC, dD, dbias
 
 
 def states_shape(x: Tensor, A: Tensor) -> tuple[int, ...]:
@@ -71,12 +75,14 @@ def _tiles(x: Tensor) -> tuple[int, int]:
     return per_tile * VECTOR, -(-vectors // per_tile)
 
 
-def _inputs(x, delta, A, B, C, D, delta_bias) -> list[Tensor]:
+def _inputs(x, delta, delta_weight, A, B, C, D, delta_bias) -> list[Tensor]:
     """What the kernels read, the pixels of an image in one axis."""
-    x, delta, D, delta_bias = (_whole_vectors(tensor) for tensor in (x, delta, D, delta_bias))
-    A = _whole_vectors(A.transpose(1, 2)).transpose(1, 2)
-    # B and C are views of one projection, and read a scalar at a time.
-    return [x.flatten(1, 2), delta.flatten(2, 3), A, B.flatten(1, 2), C.flatten(1, 2), D, delta_bias]
+    if delta_weight is None:
+        delta, delta_weight = _whole_vectors(delta), D.new_empty(4, D.shape[1], 0)
+    x, D, delta_bias = (_whole_vectors(tensor) for tensor in (x, D, delta_bias))
+    A, delta_weight = (_whole_vectors(tensor.transpose(1, 2)) for tensor in (A, delta_weight))
+    x, delta, B, C = (tensor.flatten(1, 2) for tensor in (x, delta, B, C))
+    return [x, delta, delta_weight, A.transpose(1, 2), B, C, D, delta_bias]
 
 
 def _whole_vectors(tensor: Tensor) -> Tensor:

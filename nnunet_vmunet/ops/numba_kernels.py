@@ -3,9 +3,9 @@
 A walk goes in blocks of STEPS pixels. The rows of a block are first gathered into arrays that stay in the first-level
 cache; then the recurrence runs over them for one state and one vector of channels at a time, in registers.
 
-Shapes: as in `nnunet_vmunet.ops.ss2d_scan`, with the pixels of an image in one axis of length l, delta (4, b, l, d),
-and d a whole number of vectors. order (4, l) lists each direction's pixels. `tile` is a range of channels, `width`
-long; t ≤ STEPS steps of one block.
+Shapes: as in `nnunet_vmunet.ops.ss2d_scan`, with the pixels of an image in one axis of length l, delta (b, l, 4, r)
+with delta_weight (4, r, d), or (b, l, 4, d) with (4, 0, d), and d a whole number of vectors. order (4, l) lists each
+direction's pixels. `tile` is a range of channels, `width` long; t ≤ STEPS steps of one block.
 """
 
 import math
@@ -30,16 +30,16 @@ def kernel(function):
 
 
 @kernel
-def forward(first_job, last_job, width, order, x, delta, A, B, C, D, delta_bias, y, states):
+def forward(first_job, last_job, width, order, x, delta, delta_weight, A, B, C, D, delta_bias, y, states):
     """Adds to y and, unless it is empty, writes states: of each job's image the job's channels. See `channels_of`."""
     for job in range(first_job, last_job):
         image, tile = channels_of(job, width, x)
-        scan(image, tile, order, x, delta, A, B, C, D, delta_bias, y, states)
+        scan(image, tile, order, x, delta, delta_weight, A, B, C, D, delta_bias, y, states)
 
 
 @kernel
 def backward(
-    first_job, last_job, width, order, dy, states, x, delta, A, B, C, D, delta_bias,
+    first_job, last_job, width, order, dy, states, x, delta, delta_weight, A, B, C, D, delta_bias,
     dx, ddelta, dA, dB, dC, dD, dbias,
 ):  # fmt: skip
     """Of each job's image the job's channels: adds to dx (b, l, d), dD and dbias (b, 4, d), writes ddelta
@@ -49,7 +49,7 @@ def backward(
         image, tile = channels_of(job, width, x)
         part = tile.start // width
         scan_back(
-            image, tile, order, dy, states, x, delta, A, B, C, D, delta_bias,
+            image, tile, order, dy, states, x, delta, delta_weight, A, B, C, D, delta_bias,
             dx, ddelta, dA, dB[part, image], dC[part, image], dD, dbias,
         )  # fmt: skip
 
@@ -64,11 +64,12 @@ def channels_of(job, width, x):
 
 
 @compiled
-def scan(image, tile, order, x, delta, A, B, C, D, delta_bias, y, states):
+def scan(image, tile, order, x, delta, delta_weight, A, B, C, D, delta_bias, y, states):
     length, n_states, width, dtype = x.shape[1], A.shape[-1], tile.stop - tile.start, x.dtype
     per_state, per_step, scalars = (n_states, width), (STEPS, width), (STEPS, n_states)
     At, h = np.empty(per_state, dtype), np.empty(per_state, dtype)
-    dt, du, ys = np.empty(per_step, dtype), np.empty(per_step, dtype), np.empty(per_step, dtype)
+    deltas, dt = np.empty(per_step, dtype), np.empty(per_step, dtype)
+    du, ys = np.empty(per_step, dtype), np.empty(per_step, dtype)
     Bs, Cs = np.empty(scalars, dtype), np.empty(scalars, dtype)
     for k in range(4):
         At[:] = A[k, tile].T
@@ -77,13 +78,15 @@ def scan(image, tile, order, x, delta, A, B, C, D, delta_bias, y, states):
             pixels = order[k, first : first + STEPS]
             if states.size:
                 states[image, k, first // STEPS, :, tile] = h
-            gather(image, pixels, k, tile.start, width, x, delta, delta_bias, B, C, du, dt, Bs, Cs)
+            gather_scalars(image, pixels, k, B, C, Bs, Cs)
+            gather_deltas(image, pixels, k, tile.start, width, delta, delta_weight, delta_bias, deltas)
             for t, pixel in enumerate(pixels):
                 for i in range(0, width, lanes(x)):
                     channel = tile.start + i
-                    y_t = load(y, (image, pixel, channel)) + load(D, (k, channel)) * load(du, (t, i))
-                    store(ys, (t, i), y_t)
-            begin_steps(len(pixels), width, dt, du)
+                    x_t, dt_t = load(x, (image, pixel, channel)), softplus(load(deltas, (t, i)))
+                    store(dt, (t, i), dt_t)
+                    store(du, (t, i), dt_t * x_t)
+                    store(ys, (t, i), load(y, (image, pixel, channel)) + load(D, (k, channel)) * x_t)
             for n in range(n_states):
                 for i in range(0, width, lanes(x)):
                     advance(len(pixels), n, i, dt, du, At, Bs, Cs, h, ys)
@@ -93,14 +96,17 @@ def scan(image, tile, order, x, delta, A, B, C, D, delta_bias, y, states):
 
 
 @compiled
-def scan_back(image, tile, order, dy, states, x, delta, A, B, C, D, delta_bias, dx, ddelta, dA, dB, dC, dD, dbias):
+def scan_back(
+    image, tile, order, dy, states, x, delta, delta_weight, A, B, C, D, delta_bias, dx, ddelta, dA, dB, dC, dD, dbias
+):
     length, n_states, width, dtype = x.shape[1], A.shape[-1], tile.stop - tile.start, x.dtype
     per_state, per_step, per_vector = (n_states, width), (STEPS, width), (STEPS, lanes(x))
     # of every state: A, its value before the block, the gradient of the state after the block, the gradient of A
     At, h = np.empty(per_state, dtype), np.empty(per_state, dtype)
     carry, dAt = np.empty(per_state, dtype), np.empty(per_state, dtype)
-    # of every step: inputs, du = dt·x, and the gradients of du and, through the decays alone, of dt
-    dt, du, dys = np.empty(per_step, dtype), np.empty(per_step, dtype), np.empty(per_step, dtype)
+    # of every step: inputs, dt = softplus(delta), du = dt·x, the gradients of du and, through the decays alone, of dt
+    deltas, dys = np.empty(per_step, dtype), np.empty(per_step, dtype)
+    dt, du = np.empty(per_step, dtype), np.empty(per_step, dtype)
     ddu, ddt = np.empty(per_step, dtype), np.empty(per_step, dtype)
     Bs, Cs = np.empty((STEPS, n_states), dtype), np.empty((STEPS, n_states), dtype)
     # of one state in one vector of channels: before every step its value and decay; the terms of dB and dC
@@ -113,11 +119,15 @@ def scan_back(image, tile, order, dy, states, x, delta, A, B, C, D, delta_bias, 
         for block in range((length - 1) // STEPS, -1, -1):
             pixels = order[k, block * STEPS : (block + 1) * STEPS]
             h[:] = states[image, k, block, :, tile]
-            gather(image, pixels, k, tile.start, width, x, delta, delta_bias, B, C, du, dt, Bs, Cs)
+            gather_scalars(image, pixels, k, B, C, Bs, Cs)
+            gather_deltas(image, pixels, k, tile.start, width, delta, delta_weight, delta_bias, deltas)
             for t, pixel in enumerate(pixels):
                 for i in range(0, width, lanes(x)):
-                    store(dys, (t, i), load(dy, (image, pixel, tile.start + i)))
-            begin_steps(len(pixels), width, dt, du)
+                    channel = tile.start + i
+                    dt_t = softplus(load(deltas, (t, i)))
+                    store(dt, (t, i), dt_t)
+                    store(du, (t, i), dt_t * load(x, (image, pixel, channel)))
+                    store(dys, (t, i), load(dy, (image, pixel, channel)))
             ddu[:] = 0
             ddt[:] = 0
             for n in range(n_states):
@@ -133,8 +143,7 @@ def scan_back(image, tile, order, dy, states, x, delta, A, B, C, D, delta_bias, 
                 for i in range(0, width, lanes(x)):
                     channel = tile.start + i
                     x_t, dy_t, ddu_t = load(x, (image, pixel, channel)), load(dys, (t, i)), load(ddu, (t, i))
-                    slope = sigmoid(load(delta, (k, image, pixel, channel)) + load(delta_bias, (k, channel)))
-                    ddelta_t = (load(ddt, (t, i)) + ddu_t * x_t) * slope
+                    ddelta_t = (load(ddt, (t, i)) + ddu_t * x_t) * sigmoid(load(deltas, (t, i)))
                     store(ddelta, (k, image, pixel, channel), ddelta_t)
                     add(dx, (image, pixel, channel), dy_t * load(D, (k, channel)) + ddu_t * load(dt, (t, i)))
                     add(dD, (image, k, channel), dy_t * x_t)
@@ -143,25 +152,31 @@ def scan_back(image, tile, order, dy, states, x, delta, A, B, C, D, delta_bias, 
 
 
 @compiled
-def gather(image, pixels, k, first, width, x, delta, delta_bias, B, C, xs, deltas, Bs, Cs):
-    """The inputs of a block's steps. Nothing is computed on the way, so that many loads are under way at once."""
+def gather_scalars(image, pixels, k, B, C, Bs, Cs):
+    whole_vectors = B.shape[-1] // lanes(Bs) * lanes(Bs)
     for t, pixel in enumerate(pixels):
-        for i in range(0, width, lanes(x)):
-            store(xs, (t, i), load(x, (image, pixel, first + i)))
-            store(deltas, (t, i), load(delta, (k, image, pixel, first + i)) + load(delta_bias, (k, first + i)))
-        for n in range(B.shape[-1]):
+        for n in range(0, whole_vectors, lanes(Bs)):
+            store(Bs, (t, n), load(B, (image, pixel, k, n)))
+            store(Cs, (t, n), load(C, (image, pixel, k, n)))
+        for n in range(whole_vectors, B.shape[-1]):
             Bs[t, n] = B[image, pixel, k, n]
             Cs[t, n] = C[image, pixel, k, n]
 
 
 @compiled
-def begin_steps(steps, width, dt, du):
-    """In place, from delta and x: dt = softplus(delta) and du = dt·x."""
-    for t in range(steps):
-        for i in range(0, width, lanes(dt)):
-            dt_t = softplus(load(dt, (t, i)))
-            store(dt, (t, i), dt_t)
-            store(du, (t, i), dt_t * load(du, (t, i)))
+def gather_deltas(image, pixels, k, first, width, delta, delta_weight, delta_bias, deltas):
+    """The steps before softplus. In full they are the largest tensor of a scan, several times the size of x: of a
+    low rank they are made here, and never leave the cache.
+    """
+    rank = delta_weight.shape[1]
+    for t, pixel in enumerate(pixels):
+        for i in range(0, width, lanes(deltas)):
+            delta_t = load(delta_bias, (k, first + i))
+            if rank == 0:
+                delta_t = delta_t + load(delta, (image, pixel, k, first + i))
+            for r in range(rank):
+                delta_t = delta_t + load(delta_weight, (k, r, first + i)) * delta[image, pixel, k, r]
+            store(deltas, (t, i), delta_t)
 
 
 @compiled

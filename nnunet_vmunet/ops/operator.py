@@ -2,17 +2,19 @@
 
 `torch.compile`, `torch.export` and autocast see an opaque operator with known shapes, whichever backend runs.
 A backend is a module with `forward`, `backward` and `states_shape`; `backends.load` imports it. Its shapes are those
-of `nnunet_vmunet.ops.ss2d_scan`, but for delta and its gradient, which are (4, b, h, w, d): the projection yields them
-so, and nobody has to copy them.
+of `nnunet_vmunet.ops.ss2d_scan`, but for delta and its gradient, which are (4, b, h, w, d): `project` yields them so,
+and nobody has to copy them. A backend with PROJECTS = True gets delta and its weight, and gives the gradients of both.
 
-Delta is the largest tensor of a scan. The operator keeps for the backward pass what delta was made of, and makes it
-again.
+Delta is the largest tensor of a scan. What is kept for the backward pass is what delta was made of.
 """
+
+from types import ModuleType
 
 import torch
 from torch import Tensor
 
 from . import backends
+from .projection import project, project_backward
 
 
 @torch.library.custom_op("nnunet_vmunet::ss2d_scan", mutates_args=())
@@ -22,8 +24,10 @@ def ss2d_scan_op(
     backend: str, save_states: bool,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     with torch.autocast(x.device.type, enabled=False):
-        delta = _project(delta, delta_weight)
-        return backends.load(backend).forward(x, delta, A, B, C, D, delta_bias, save_states)
+        module = backends.load(backend)
+        if _projects(module):
+            return module.forward(x, delta, delta_weight, A, B, C, D, delta_bias, save_states)
+        return module.forward(x, project(delta, delta_weight), A, B, C, D, delta_bias, save_states)
 
 
 @ss2d_scan_op.register_fake
@@ -40,9 +44,13 @@ def ss2d_scan_backward_op(
     backend: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     with torch.autocast(x.device.type, enabled=False):
-        inputs = (x, _project(delta, delta_weight), A, B, C, D, delta_bias)
-        dx, dprojected, *others = backends.load(backend).backward(dy, states, *inputs)
-        ddelta, dweight = _project_backward(dprojected, delta, delta_weight)
+        module = backends.load(backend)
+        if _projects(module):
+            dx, ddelta, dweight, *others = module.backward(dy, states, x, delta, delta_weight, A, B, C, D, delta_bias)
+        else:
+            inputs = (x, project(delta, delta_weight), A, B, C, D, delta_bias)
+            dx, dprojected, *others = module.backward(dy, states, *inputs)
+            ddelta, dweight = project_backward(dprojected, delta, delta_weight)
     return tuple(grad.contiguous() for grad in (dx, ddelta, dweight, *others))
 
 
@@ -69,18 +77,5 @@ def _backward(ctx, dy, _dstates):
 ss2d_scan_op.register_autograd(_backward, setup_context=_setup_context)
 
 
-def _project(delta: Tensor, weight: Tensor | None) -> Tensor:
-    """delta (b, h, w, 4, d), or (b, h, w, 4, r) with weight (4, d, r), to (4, b, h, w, d)."""
-    delta = delta.movedim(3, 0)
-    if weight is None:
-        return delta
-    return torch.bmm(delta.flatten(1, 3), weight.transpose(1, 2)).unflatten(1, delta.shape[1:4])
-
-
-def _project_backward(dprojected: Tensor, delta: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The gradients of `_project`'s arguments; that of no weight is empty."""
-    if weight is None:
-        return dprojected.movedim(0, 3), dprojected.new_empty(0)
-    dprojected = dprojected.flatten(1, 3)
-    ddelta = torch.bmm(dprojected, weight).unflatten(1, delta.shape[:3])
-    return ddelta.movedim(0, 3), torch.bmm(dprojected.transpose(1, 2), delta.movedim(3, 0).flatten(1, 3))
+def _projects(backend: ModuleType) -> bool:
+    return getattr(backend, "PROJECTS", False)

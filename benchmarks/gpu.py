@@ -1,0 +1,316 @@
+"""The scan and the whole network on this machine's GPU, in one run: `python benchmarks/gpu.py [-o RESULT.json]`.
+
+Times are medians of interleaved rounds. "original" is the original formulation: four stacked and flipped copies of the
+pixels, scanned by mamba-ssm's extension, or by this package's blocked scan where that is missing, and labelled so.
+The floor is the time in which this GPU copies as many bytes as the operator must read and write, each once; the
+bandwidth achieved is those bytes by the time taken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import sys
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nnunet_vmunet import __version__
+from nnunet_vmunet.models import VMUNet, ss2d
+from nnunet_vmunet.ops import backends, blocked, ss2d_scan
+from nnunet_vmunet.ops.directions import to_pixels, to_sequences
+
+DEVICE = torch.device("cuda")
+STAGES = {1: (64, 192), 2: (32, 384), 3: (16, 768), 4: (8, 1536)}  # of a 256×256 image: side, channels D
+STATES = 16
+IMAGE = 256
+BATCHES = (1, 32)
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+BACKENDS = ("triton", "mamba_ssm", "blocked")
+
+
+@dataclass
+class Row:
+    what: str  # op stage 1, batch 32, bf16; network, batch 32, fp32, compiled; ...
+    measure: str  # forward (ms), backward (ms), peak memory (MB), ...
+    values: dict[str, float | str]  # by backend
+
+    def line(self, names: list[str]) -> str:
+        cells = [self.values.get(name, "") for name in names]
+        cells = [cell if isinstance(cell, str) else f"{cell:.4g}" for cell in cells]
+        return f"| {self.what} | {self.measure} | " + " | ".join(cells) + " |"
+
+
+def main() -> None:
+    args = _arguments()
+    if not torch.cuda.is_available():
+        print("benchmarks/gpu.py needs an NVIDIA GPU, and torch finds none", file=sys.stderr)
+        sys.exit(2)
+    names = [name for name in BACKENDS if backends.why_not(name, DEVICE) is None]
+    original = "original (mamba_ssm)" if "mamba_ssm" in names else "original (blocked)"
+    machine = _machine()
+    bytes_per_ms = _copied_bytes_per_ms()
+    machine["bandwidth of a copy (GB/s)"] = round(bytes_per_ms / 1e6)
+    print("\n".join(f"{key}: {value}" for key, value in machine.items()), flush=True)
+    for name in BACKENDS:
+        if reason := backends.why_not(name, DEVICE):
+            print(f"without {name}: {reason}")
+    columns = [*names, original, "floor"]
+    print(f"\n| | | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 2)}")
+    rows = []
+    for row in _all_rows(names, original, bytes_per_ms, args.rounds):
+        print(row.line(columns), flush=True)
+        rows.append(row)
+    if args.output:
+        with open(args.output, "w") as file:
+            json.dump({"machine": machine, "rows": [asdict(row) for row in rows]}, file, indent=1)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-o", dest="output", help="write the numbers to this JSON file too")
+    parser.add_argument("--rounds", type=int, default=20, help="interleaved rounds")
+    return parser.parse_args()
+
+
+def _machine() -> dict[str, str | int]:
+    return {
+        "GPU": torch.cuda.get_device_name(DEVICE), "torch": torch.__version__, "CUDA": torch.version.cuda,
+        "python": platform.python_version(), "nnunet-vmunet": __version__,
+    }  # fmt: skip
+
+
+def _copied_bytes_per_ms() -> float:
+    """Bytes that a copy within the GPU's memory reads and writes in a millisecond."""
+    source = torch.ones(2**28, device=DEVICE)
+    target = torch.empty_like(source)
+    (time_ms,) = _medians_ms({"copy": lambda: target.copy_(source)}, 10).values()
+    return 2 * source.numel() * source.element_size() / time_ms
+
+
+def _all_rows(names: list[str], original: str, bytes_per_ms: float, rounds: int):
+    runs = {name: _scan_with(name) for name in names} | {original: _original}
+    for stage, (side, channels) in STAGES.items():
+        for batch in BATCHES:
+            for label, dtype in DTYPES.items():
+                inputs = _op_inputs(batch, side, channels, dtype)
+                what = f"op, stage {stage}, batch {batch}, {label}"
+                yield from _op_rows(what, runs, inputs, bytes_per_ms, rounds)
+    for batch in BATCHES:
+        for label, dtype in DTYPES.items():
+            for compiled in (False, True):
+                what = f"network, batch {batch}, {label}" + (", compiled" if compiled else "")
+                yield from _network_rows(what, runs, batch, dtype, compiled, rounds)
+
+
+def _op_rows(what: str, runs: dict[str, Callable], inputs: list[Tensor], bytes_per_ms: float, rounds: int):
+    leaves = [tensor.detach().requires_grad_() for tensor in inputs]
+    dy = torch.randn_like(inputs[0])
+    forwards, backwards, steps = {}, {}, {}
+    for name, scan in runs.items():
+
+        def forward(scan=scan):
+            with torch.no_grad():
+                scan(*inputs)
+
+        def step(scan=scan):
+            y = scan(*leaves)
+            torch.autograd.grad(y, leaves, dy.to(y.dtype))
+
+        y = scan(*leaves)
+
+        def backward(y=y):
+            torch.autograd.grad(y, leaves, dy.to(y.dtype), retain_graph=True)
+
+        forwards[name], backwards[name], steps[name] = forward, backward, step
+    read, read_again = (_bytes_moved(inputs, backward) for backward in (False, True))
+    for measure, timed, moved in (("forward", forwards, read), ("backward", backwards, read_again)):
+        times_ms = _medians_ms(timed, rounds)
+        yield Row(what, f"{measure} (ms)", times_ms | {"floor": moved / bytes_per_ms})
+        yield Row(what, f"{measure} bandwidth (GB/s)", {name: moved / ms / 1e6 for name, ms in times_ms.items()})
+    del forwards, backwards, y, forward, backward  # and the graphs that they hold
+    yield Row(what, "peak memory of a step (MB)", {name: _peak_mb(step) for name, step in steps.items()})
+
+
+def _bytes_moved(inputs: list[Tensor], backward: bool) -> int:
+    """What must be read and written at least: every input once, every output once."""
+    sizes = [tensor.numel() * tensor.element_size() for tensor in inputs]
+    return sum(sizes) + sizes[0] + (sum(sizes) if backward else 0)
+
+
+def _network_rows(what: str, runs: dict[str, Callable], batch: int, dtype, compiled: bool, rounds: int):
+    """One network at a time: at batch 32 two of them may not fit."""
+    steps_ms, images_per_s, peaks_mb = {}, {}, {}
+    image = torch.randn(batch, 3, IMAGE, IMAGE, device=DEVICE)
+    target = torch.zeros(batch, IMAGE, IMAGE, dtype=torch.long, device=DEVICE)
+    for name, scan in runs.items():
+        torch._dynamo.reset()
+        torch.manual_seed(0)
+        network = VMUNet(3, 2).to(DEVICE)
+        run = torch.compile(network) if compiled else network
+        step = _training_step(run, network, torch.optim.AdamW(network.parameters()), scan, image, target, dtype)
+        steps_ms |= _medians_ms({name: step}, rounds)
+        peaks_mb[name] = _peak_mb(step)
+        predict = _prediction(run, network, scan, image, dtype)
+        images_per_s[name] = 1000 * batch / _medians_ms({name: predict}, rounds)[name]
+        del network, run, step, predict
+        torch.cuda.empty_cache()
+    yield Row(what, "training step (ms)", steps_ms)
+    yield Row(what, "peak memory of a training step (MB)", peaks_mb)
+    yield Row(what, "inference (images/s)", images_per_s)
+
+
+def _training_step(run, network, optimizer, scan, image, target, dtype) -> Callable:
+    def step():
+        network.train()
+        with _network_scans_with(scan), torch.autocast(DEVICE.type, dtype=dtype, enabled=dtype != torch.float32):
+            loss = F.cross_entropy(run(image).float(), target)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return step
+
+
+def _prediction(run, network, scan, image, dtype) -> Callable:
+    def predict():
+        network.eval()
+        autocast = torch.autocast(DEVICE.type, dtype=dtype, enabled=dtype != torch.float32)
+        with _network_scans_with(scan), autocast, torch.inference_mode():
+            run(image)
+
+    return predict
+
+
+@contextmanager
+def _network_scans_with(scan: Callable):
+    original, ss2d.ss2d_scan = ss2d.ss2d_scan, scan
+    try:
+        yield
+    finally:
+        ss2d.ss2d_scan = original
+
+
+def _medians_ms(runs: dict[str, Callable], rounds: int) -> dict[str, float]:
+    """Median milliseconds on the GPU, after two rounds that compile and warm up."""
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for i in range(rounds + 2):
+        for name, run in runs.items():
+            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            start.record()
+            run()
+            end.record()
+            end.synchronize()
+            if i >= 2:
+                times[name].append(start.elapsed_time(end))
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def _peak_mb(run: Callable) -> float:
+    """Megabytes that a run adds to what is allocated before it."""
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    run()
+    torch.cuda.synchronize()
+    return (torch.cuda.max_memory_allocated() - before) / 2**20
+
+
+def _op_inputs(batch: int, side: int, channels: int, dtype: torch.dtype) -> list[Tensor]:
+    torch.manual_seed(0)
+    pixels = (batch, side, side)
+    rank = channels // 32
+    projected = torch.randn(*pixels, 4, rank + 2 * STATES)
+    inputs = [
+        torch.randn(*pixels, channels),
+        torch.randn(*pixels, 4, channels),
+        -torch.arange(1.0, STATES + 1).expand(4, channels, STATES).contiguous(),
+        projected[..., rank : rank + STATES],
+        projected[..., rank + STATES :],
+        torch.ones(4, channels),
+        torch.full((4, channels), -4.0),
+    ]
+    per_pixel = (0, 1, 3, 4)
+    return [tensor.to(DEVICE, dtype if i in per_pixel else torch.float32) for i, tensor in enumerate(inputs)]
+
+
+def _scan_with(backend: str) -> Callable:
+    def scan(*inputs):
+        return ss2d_scan(*inputs, backend=backend)
+
+    return scan
+
+
+def _original(x, delta, A, B, C, D, delta_bias, delta_weight=None) -> Tensor:
+    """The original's SS2D: autograd keeps the four copies of x, delta, B and C, and the four outputs."""
+    x, delta, B, C = (tensor.float() for tensor in (x, delta, B, C))
+    if delta_weight is not None:
+        delta = torch.einsum("bhwkr,kdr->bhwkd", delta, delta_weight.float())
+    height, width, channels = x.shape[1:]
+    walks = [to_sequences(each).permute(1, 2, 3, 0) for each in (x.unsqueeze(3).expand_as(delta), delta, B, C)]
+    u, dt, B, C = (each.contiguous() for each in walks)
+    ys = _StackedScan.apply(u.flatten(1, 2), dt.flatten(1, 2), A.flatten(0, 1), B, C, D.flatten(), delta_bias.flatten())
+    return to_pixels(ys.unflatten(1, (4, channels)).permute(3, 0, 1, 2), height, width).sum(3)
+
+
+class _StackedScan(torch.autograd.Function):
+    """u and dt (b, 4·d, l), A (4·d, n), B and C (b, 4, n, l), D and bias (4·d) to (b, 4·d, l)."""
+
+    @staticmethod
+    def forward(ctx, u, dt, A, B, C, D, bias):
+        if backends.why_not_mamba_ssm(u.device) is None:
+            import selective_scan_cuda
+
+            y, states = selective_scan_cuda.fwd(u, dt, A, B, C, D, None, bias, True)
+        else:
+            sequences = _blocked_sequences(u, dt, A, B, C, D, bias)
+            states = u.new_empty(-(-u.shape[-1] // blocked.STEPS), *sequences.A.shape)
+            y = blocked._forward(sequences, states).permute(1, 2, 0).reshape_as(u)
+        ctx.save_for_backward(u, dt, A, B, C, D, bias, states)
+        return y
+
+    @staticmethod
+    def backward(ctx, dy):
+        u, dt, A, B, C, D, bias, states = ctx.saved_tensors
+        dy = dy.contiguous()
+        if backends.why_not_mamba_ssm(u.device) is None:
+            import selective_scan_cuda
+
+            return tuple(
+                selective_scan_cuda.bwd(u, dt, A, B, C, D, None, bias, dy, states, None, None, True, False)[:7]
+            )
+        sequences = _blocked_sequences(u, dt, A, B, C, D, bias)
+        dys = _group(dy)
+        du, ddt, dA, dB, dC = blocked._backward(sequences, dys, states)
+        summed = (dA.transpose(1, 2), (dys * sequences.x).sum(0), ddt.sum(0))
+        dA, dD, dbias = (each.unflatten(0, (-1, 4)).sum(0).flatten(0, 1) for each in summed)
+        du, ddt = (each.permute(1, 2, 0).reshape_as(u) for each in (du, ddt))
+        dB, dC = (each.permute(1, 2, 0).reshape_as(B) for each in (dB, dC))
+        return du, ddt, dA, dB, dC, dD, dbias
+
+
+def _group(walks: Tensor) -> Tensor:
+    """(b, 4·d, l) to (l, b·4, d)."""
+    return walks.unflatten(1, (4, -1)).flatten(0, 1).permute(2, 0, 1).contiguous()
+
+
+def _blocked_sequences(u, dt, A, B, C, D, bias) -> blocked.Sequences:
+    dt = F.softplus(dt + bias[:, None])
+    return blocked.Sequences(
+        x=_group(u),
+        delta=_group(dt),
+        A=A.unflatten(0, (4, -1)).transpose(1, 2).repeat(len(u), 1, 1),
+        B=B.flatten(0, 1).permute(2, 0, 1).contiguous(),
+        C=C.flatten(0, 1).permute(2, 0, 1).contiguous(),
+        D=D.unflatten(0, (4, -1)).repeat(len(u), 1),
+    )
+
+
+if __name__ == "__main__":
+    main()
