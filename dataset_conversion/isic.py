@@ -12,7 +12,14 @@ from .isic_release import Case, Release, find_release
 from .masks import mask_size, read_mask
 from .parallel import check_num_processes, progress, run_parallel
 from .photographs import photograph_size, read_photograph, write_png
-from .raw_dataset import Fold, new_dataset_folder, note_on_earlier_preprocessing, write_dataset_json, write_splits
+from .raw_dataset import (
+    Fold,
+    new_dataset_folder,
+    next_steps,
+    note_on_earlier_preprocessing,
+    write_dataset_json,
+    write_splits,
+)
 from .splits import SEED, seeded_split
 
 
@@ -135,9 +142,4 @@ def _report(
     print(f"Split: {split_note}")
     if note:
         print(note)
-    print(
-        "Next:\n"
-        "  nnunet-vmunet register    (once per environment)\n"
-        f"  nnUNetv2_plan_and_preprocess -d {dataset_id} -c 2d --verify_dataset_integrity\n"
-        f"  nnUNetv2_train {dataset_id} 2d 0 -tr nnUNetTrainerVMUNet"
-    )
+    print(next_steps(dataset_id))

@@ -42,6 +42,16 @@ def note_on_earlier_preprocessing(dataset_name: str, folds: list[Fold] | None) -
     return f"Delete {earlier} first if the images changed: nnU-Net would keep its fingerprint of the old ones"
 
 
+def next_steps(dataset_id: int) -> str:
+    """What the user types after a conversion."""
+    return (
+        "Next:\n"
+        "  nnunet-vmunet register    (once per environment)\n"
+        f"  nnUNetv2_plan_and_preprocess -d {dataset_id} -c 2d --verify_dataset_integrity\n"
+        f"  nnUNetv2_train {dataset_id} 2d 0 -tr nnUNetTrainerVMUNet"
+    )
+
+
 def _raw_folder() -> Path:
     raw = _nnunet_folder("nnUNet_raw")
     if raw is None:

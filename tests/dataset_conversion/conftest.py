@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from release_layouts import Releases
+from synapse_layouts import SynapseReleases
 
 from nnunet_vmunet.cli import main
 
@@ -22,6 +23,38 @@ class Outcome:
 def releases(tmp_path) -> Releases:
     (tmp_path / "release").mkdir()
     return Releases(tmp_path / "release")
+
+
+@pytest.fixture
+def synapse(tmp_path) -> SynapseReleases:
+    (tmp_path / "release").mkdir()
+    return SynapseReleases(tmp_path / "release")
+
+
+@pytest.fixture
+def convert_synapse(run, synapse, raw):
+    """Convert the release that the test laid out, in this process; the dataset's folder comes back."""
+
+    def convert(*options) -> Path:
+        outcome = run("convert", "synapse", "-i", synapse.root, "-d", 27, "-np", 1, *options)
+        assert (outcome.code, outcome.err) == (0, "")
+        convert.out = outcome.out
+        return raw / "Dataset027_Synapse"
+
+    return convert
+
+
+@pytest.fixture
+def refuse_synapse(refused, synapse, raw):
+    """Convert what must be refused; the error message comes back, and nnUNet_raw is as it was."""
+
+    def refuse(*options) -> str:
+        before = sorted(raw.rglob("*"))
+        message = refused("convert", "synapse", "-i", synapse.root, "-d", 27, "-np", 1, *options)
+        assert sorted(raw.rglob("*")) == before
+        return message
+
+    return refuse
 
 
 @pytest.fixture

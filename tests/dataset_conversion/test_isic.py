@@ -4,13 +4,11 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from interruption import conversion_under_way, wait_until_all_ended
 from PIL import Image
 from release_layouts import PARTS, Pictures
 
@@ -425,53 +423,27 @@ def test_a_bad_file_met_by_several_processes_leaves_nothing(releases, raw, refus
 
 
 @pytest.fixture
-def conversion_under_way(releases, raw):
+def under_way(releases, raw):
     """A process that has written some of its 60 cases, with two workers."""
     releases.official(training=60, pictures=Pictures((900, 700)))
-    arguments = ["convert", "isic18", "-i", str(releases.root), "-d", "118", "-np", "2", "--size", "native"]
-    code = (
-        "import signal, sys; from nnunet_vmunet.cli import main; "
-        "signal.signal(signal.SIGINT, signal.default_int_handler); "  # a background job inherits that it is ignored
-        f"sys.exit(main({arguments}))"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 30
-    while not any(raw.glob(".partial-*/imagesTr/*")):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.005)
+    process = conversion_under_way(raw, "isic18", "-i", releases.root, "-d", 118, "-np", 2, "--size", "native")
     yield process
     process.stderr.close()
 
 
-def running_in_session(session: int) -> list[str]:
-    """The processes of a session that still run, from Linux's /proc."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, _, _, process_session = stat.read_text().rpartition(")")[2].split()[:4]
-        except OSError:
-            continue  # it ended meanwhile
-        if int(process_session) == session and state != "Z":
-            found.append(stat.parent.name)
-    return found
-
-
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="counts processes in /proc")
-def test_a_killed_conversion_leaves_no_dataset_and_no_processes(conversion_under_way, convert, raw):
-    conversion_under_way.kill()
-    conversion_under_way.wait()
+def test_a_killed_conversion_leaves_no_dataset_and_no_processes(under_way, convert, raw):
+    under_way.kill()
+    under_way.wait()
     assert all(name.startswith(".partial-") for name in names(raw))
-    deadline = time.monotonic() + 10
-    while running_in_session(conversion_under_way.pid):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until_all_ended(under_way.pid)
     # The next conversion takes the leftovers away.
     convert("--size", "8")
     assert names(raw) == [DATASET]
 
 
-def test_ctrl_c_leaves_nothing(conversion_under_way, raw):
-    os.killpg(conversion_under_way.pid, signal.SIGINT)
-    conversion_under_way.wait(timeout=30)
+def test_ctrl_c_leaves_nothing(under_way, raw):
+    os.killpg(under_way.pid, signal.SIGINT)
+    under_way.wait(timeout=30)
     assert names(raw) == []
-    assert b"Process SpawnProcess" not in conversion_under_way.stderr.read()
+    assert b"Process SpawnProcess" not in under_way.stderr.read()
