@@ -1,7 +1,7 @@
 """Lets nnU-Net's searches find VM-UNet, by shims: modules of one import each, copied into the installed nnunetv2.
 
-nnU-Net looks for trainers and image readers in its own package folder and offers plugins no entry point. The shims
-go there at the user's command and can be taken away again. nnunetv2 itself is never imported here: that is slow.
+nnU-Net looks for trainers, image readers and planners in its own package folder and offers plugins no entry point. The
+shims go there at the user's command and can be taken away again. nnunetv2 itself is never imported here: that is slow.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ SHIMS_FOLDER = Path(__file__).resolve().parent / "nnunet_shims"
 SHIMS = {
     "trainers/vmunet_trainers.py": "training/nnUNetTrainer/variants/vmunet",
     "imageio/vmunet_image_io.py": "imageio/vmunet",
+    "planners/vmunet_planners.py": "experiment_planning/experiment_planners/vmunet",
 }
 MARK = b"# nnunet-vmunet shim"  # how each file that we write begins
 INIT = MARK + b": nnU-Net searches only folders that have an __init__.py.\n"
@@ -135,8 +136,9 @@ def _write_shim(path: Path, content: bytes) -> None:
         raise InputError(
             f"cannot write {path} ({error.strerror}): run register as the user who owns this nnU-Net. Or leave it as "
             f"it is and let nnU-Net find the trainers through its variable {TRAINER_VARIABLE}; it does not look there "
-            "for image readers and would take its natural-image reader, so photographs must be brought to the "
-            f"training size first: export {TRAINER_VARIABLE}={shlex.quote(os.pathsep.join(searched))}"
+            "for planners, so leave out -pl, nor for image readers and would take its natural-image reader, so "
+            "photographs must be brought to the training size first: "
+            f"export {TRAINER_VARIABLE}={shlex.quote(os.pathsep.join(searched))}"
         ) from error
 
 

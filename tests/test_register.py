@@ -22,17 +22,24 @@ from nnunet_vmunet.errors import InputError
 CHECKOUT = Path(nnunet_vmunet.__file__).resolve().parents[1]
 TRAINERS = "training/nnUNetTrainer/variants/vmunet"
 READERS = "imageio/vmunet"
-SHIMS = (f"{TRAINERS}/vmunet_trainers.py", f"{READERS}/vmunet_image_io.py")
+PLANNERS = "experiment_planning/experiment_planners/vmunet"
+SHIMS = (f"{TRAINERS}/vmunet_trainers.py", f"{READERS}/vmunet_image_io.py", f"{PLANNERS}/vmunet_planners.py")
+SEARCHED = tuple(str(Path(folder).parent) for folder in (TRAINERS, READERS, PLANNERS))  # nnU-Net's own
 
 COMMAND = "import sys; from nnunet_vmunet.cli import main; sys.exit(main(sys.argv[1:]))"
 SEARCH = """
-import json, sys, nnunetv2
+import json, os, sys, nnunetv2
 from nnunetv2.imageio.reader_writer_registry import recursive_find_reader_writer_by_name
+from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+
+def find_planner(name):  # as nnUNetv2_plan_experiment does
+    folder = os.path.join(nnunetv2.__path__[0], "experiment_planning")
+    return recursive_find_python_class(folder, name, current_module="nnunetv2.experiment_planning")
 
 def module_of(search, name):
     try:
-        return search(name).__module__
+        return getattr(search(name), "__module__", "not found")
     except RuntimeError:
         return "not found"
 
@@ -42,6 +49,9 @@ print(json.dumps({
     "variant": module_of(recursive_find_trainer_class_by_name, "nnUNetTrainerVMUNet_20epochs"),
     "stock trainer": module_of(recursive_find_trainer_class_by_name, "nnUNetTrainer_5epochs"),
     "reader": module_of(recursive_find_reader_writer_by_name, "WholeImage2DIO"),
+    "planner": module_of(find_planner, "VMUNetPlanner"),
+    "paper's geometry": module_of(find_planner, "VMUNetPlanner224"),
+    "stock planner": module_of(find_planner, "nnUNetPlannerResEncM"),
     "shim stays imported": "vmunet_trainers" in sys.modules,
 }))
 """
@@ -136,7 +146,7 @@ def site(monkeypatch):
     with tempfile.TemporaryDirectory() as folder:  # not tmp_path, which is its owner's alone: other users come here
         site = Path(folder)
         site.chmod(0o755)
-        for folder in ("training/nnUNetTrainer/variants", "imageio"):
+        for folder in SEARCHED:
             (site / "nnunetv2" / folder).mkdir(parents=True)
         (site / "nnunetv2" / "__init__.py").touch()
         write_metadata(site, "2.8.1")
@@ -173,7 +183,8 @@ def test_register_check_and_remove(install, request):
     registered = contents(python.nnunet)
     assert set(registered) - set(before) == {
         TRAINERS, f"{TRAINERS}/__init__.py", f"{TRAINERS}/vmunet_trainers.py",
-        READERS, f"{READERS}/__init__.py", f"{READERS}/vmunet_image_io.py"}
+        READERS, f"{READERS}/__init__.py", f"{READERS}/vmunet_image_io.py",
+        PLANNERS, f"{PLANNERS}/__init__.py", f"{PLANNERS}/vmunet_planners.py"}
 
     second = python.command("register")
     assert second.returncode == 0
@@ -188,7 +199,9 @@ def test_register_check_and_remove(install, request):
     assert found["trainer"].startswith("nnunet_vmunet.trainers")
     assert found["variant"].startswith("nnunet_vmunet.trainers")
     assert found["reader"] == "nnunet_vmunet.image_io"
+    assert found["planner"] == found["paper's geometry"] == "nnunet_vmunet.planner"
     assert found["stock trainer"].startswith("nnunetv2.")
+    assert found["stock planner"].startswith("nnunetv2.")
     assert any("vmunet" in path and path.endswith(".pyc") for path in contents(python.nnunet))
 
     remove = python.command("register", "--remove")
@@ -205,7 +218,7 @@ def test_ext_trainer_folder_finds_the_trainers(regular):
     assert found["trainer"].startswith("nnunet_vmunet.trainers")
     assert found["variant"].startswith("nnunet_vmunet.trainers")
     assert found["stock trainer"].startswith("nnunetv2.")
-    assert found["reader"] == "not found"
+    assert found["reader"] == found["planner"] == "not found"
     assert not found["shim stays imported"]
     assert not (regular.nnunet / TRAINERS).exists()
 
@@ -224,7 +237,8 @@ def test_left_over_shim_is_silent_after_our_uninstall(shim, tmp_path):
     assert run_shim(shim, tmp_path).returncode == 0
 
 
-@pytest.mark.parametrize(("shim", "module"), list(zip(register.SHIMS, ("trainers", "image_io"), strict=True)))
+@pytest.mark.parametrize(
+    ("shim", "module"), list(zip(register.SHIMS, ("trainers", "image_io", "planner"), strict=True)))
 def test_shim_shows_what_else_is_missing(shim, module, tmp_path):
     (tmp_path / "nnunet_vmunet").mkdir()
     (tmp_path / "nnunet_vmunet" / "__init__.py").touch()
@@ -314,9 +328,9 @@ def test_outdated_shim_is_refreshed(site, capsys):
     assert contents(site / "nnunetv2").keys() == good
 
 
-@pytest.mark.parametrize("killed_at", range(4))
+@pytest.mark.parametrize("killed_at", range(2 * len(SHIMS)))
 def test_running_again_repairs_a_killed_run(killed_at, site, monkeypatch):
-    """Killed while it writes the n-th of its four files."""
+    """Killed while it writes the n-th of its files, a shim and an __init__.py in each folder."""
     before = set(contents(site / "nnunetv2"))
     replaced = []
 
@@ -352,6 +366,7 @@ def test_foreign_files_are_kept(site, capsys):
     assert {path.name for path in mine.parent.iterdir()} == {"my_trainer.py", "__init__.py", "__pycache__"}
     assert [path.name for path in cache.iterdir()] == ["my_trainer.cpython-311.pyc"]
     assert not (site / "nnunetv2" / READERS).exists()
+    assert not (site / "nnunetv2" / PLANNERS).exists()
     register.register()
     assert mine.read_text() == "# mine"
     assert register.check()
@@ -372,7 +387,7 @@ def test_foreign_file_in_the_way_is_neither_overwritten_nor_removed(site):
 def stranger(site, monkeypatch):
     """Writes and deletes as a user who may read this nnU-Net only, so that the operating system refuses."""
     if os.geteuid() != 0:
-        folders = [site / "nnunetv2" / folder for folder in ("training/nnUNetTrainer/variants", "imageio")]
+        folders = [site / "nnunetv2" / folder for folder in SEARCHED]
         folders += [folder / "vmunet" for folder in folders if (folder / "vmunet").exists()]
         for folder in folders:
             folder.chmod(0o555)

@@ -20,14 +20,12 @@ from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import nn
 
+from ..architecture import OUR_NETWORKS, paper_architecture
 from ..losses import BinaryBceDiceLoss, CeDiceLoss, RegionBceDiceLoss
-from ..models import VMUNet
 from ..schedule import CosineSchedule
 from .batch_size import paper_batch_size
 from .passes import PassLoader, SliceDataset
 
-NETWORK = "nnunet_vmunet.models.VMUNet"  # in plans; the class is found there by its dotted name
-OUR_NETWORKS = (NETWORK, f"{VMUNet.__module__}.{VMUNet.__qualname__}")
 P_ROTATION = 0.5  # the original rotates every other image
 MAX_VALIDATION_BATCHES = 50  # nnU-Net's: the score during training is an estimate, the real validation comes at the end
 
@@ -66,7 +64,7 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
         if self.configuration_manager.network_arch_class_name not in OUR_NETWORKS:
             patch_size, planned = self.configuration_manager.patch_size, self.configuration_manager.batch_size
             batch_size = paper_batch_size(patch_size, training)
-            self._change_plans(batch_size=batch_size, architecture=_architecture())
+            self._change_plans(batch_size=batch_size, architecture=paper_architecture())
             self.print_to_log_file(
                 f"The plans are for another network: training VM-UNet with {batch_size} images of "
                 f"{patch_size[0]}x{patch_size[1]} per batch instead of {planned}."
@@ -88,8 +86,9 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
     ) -> nn.Module:  # fmt: skip
         """The network that the plans name. nnU-Net calls this for training and for inference."""
         cls.set_autocast_dtype()
-        name = configuration_manager.network_arch_class_name
-        architecture = configuration_manager.configuration["architecture"] if name in OUR_NETWORKS else _architecture()
+        architecture = configuration_manager.configuration["architecture"]
+        if architecture["network_class_name"] not in OUR_NETWORKS:
+            architecture = paper_architecture()
         return get_network_from_plans(
             architecture["network_class_name"], architecture["arch_kwargs"], architecture["_kw_requires_import"],
             num_input_channels, num_output_channels, deep_supervision=False,
@@ -199,11 +198,6 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
         super().save_checkpoint(partial)
         if self.local_rank == 0 and not self.disable_checkpointing:  # else nothing was written by this process
             os.replace(partial, filename)
-
-
-def _architecture() -> dict:
-    """The plans' entry for the paper's network: all defaults."""
-    return {"network_class_name": NETWORK, "arch_kwargs": {}, "_kw_requires_import": []}
 
 
 def _refuse_3d(plans: dict, configuration: str) -> None:

@@ -9,11 +9,11 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_vmunet import trainers
+from nnunet_vmunet.architecture import NETWORK
 from nnunet_vmunet.losses import BinaryBceDiceLoss, CeDiceLoss, RegionBceDiceLoss
 from nnunet_vmunet.models import VMUNet
 from nnunet_vmunet.schedule import cosine_lr
 from nnunet_vmunet.trainers import nnUNetTrainerVMUNet
-from nnunet_vmunet.trainers.trainer import NETWORK
 
 SMALL = {"depths": [1, 1], "depths_decoder": [1, 1], "dims": [8, 16], "d_state": 4}
 OUR_ARCHITECTURE = {"network_class_name": NETWORK, "arch_kwargs": SMALL, "_kw_requires_import": []}
