@@ -28,6 +28,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_register(commands)
     _add_convert(commands)
+    _add_evaluate(commands)
     _add_demo(commands)
     return parser
 
@@ -57,6 +58,7 @@ def _add_convert(commands) -> None:
     sources = parser.add_subparsers(dest="source", metavar="SOURCE", required=True)
     for source, year in (("isic17", 2017), ("isic18", 2018)):
         _add_convert_isic(sources, source, year)
+    _add_convert_synapse(sources)
     _add_convert_images(sources)
 
 
@@ -89,6 +91,26 @@ def _size(text: str) -> int | None:
     return int(text)
 
 
+def _add_convert_synapse(sources) -> None:
+    parser = sources.add_parser("synapse", help="Synapse (BTCV), organs in abdominal CT")
+    parser.add_argument("-i", dest="input", type=Path, required=True, metavar="FOLDER",
+                        help="folder that holds BTCV's RawData, or TransUNet's train_npz and test_vol_h5")
+    parser.add_argument("-d", dest="dataset_id", type=int, required=True, metavar="ID", help="nnU-Net dataset id")
+    parser.add_argument("-np", dest="num_processes", type=int, default=8, metavar="N", help="processes (default 8)")
+    parser.add_argument("--organs", type=int, choices=(8, 13), default=8,
+                        help="8 in TransUNet's order (default), or all 13 of the raw form in BTCV's")
+    parser.add_argument("--partial", action="store_true", help="convert what is there of an incomplete copy")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing dataset")
+    parser.set_defaults(run=_convert_synapse)
+
+
+def _convert_synapse(args) -> None:
+    from .dataset_conversion.synapse import convert_synapse
+
+    convert_synapse(args.input, args.dataset_id, organs=args.organs, partial=args.partial,
+                    num_processes=args.num_processes, overwrite=args.overwrite)
+
+
 def _add_convert_images(sources) -> None:
     parser = sources.add_parser("images", help="photographs (JPEG, PNG, TIFF, BMP) into input for nnUNetv2_predict")
     parser.add_argument("-i", dest="input", type=Path, required=True, metavar="FOLDER", help="folder of photographs")
@@ -102,6 +124,63 @@ def _convert_images(args) -> None:
     from .dataset_conversion.images import convert_images
 
     convert_images(args.input, args.output, num_processes=args.num_processes, overwrite=args.overwrite)
+
+
+def _add_evaluate(commands) -> None:
+    parser = commands.add_parser("evaluate", help="the paper's metrics of predictions against references")
+    tasks = parser.add_subparsers(dest="task", metavar="TASK", required=True)
+    isic = tasks.add_parser("isic", help="lesion masks: IoU, Dice, accuracy, specificity, sensitivity")
+    _add_evaluated_folders(isic)
+    isic.add_argument("--native", action="store_true", help="compare at the images' own size instead of 256x256")
+    isic.add_argument("--paper", choices=("isic17", "isic18"),
+                      help="which of the paper's rows to print (default: as the dataset's name says)")
+    isic.set_defaults(run=_evaluate_isic)
+    synapse = tasks.add_parser("synapse", help="organs in volumes: Dice and HD95")
+    _add_evaluated_folders(synapse)
+    synapse.set_defaults(run=_evaluate_synapse)
+
+
+def _add_evaluated_folders(parser) -> None:
+    folders = parser.add_argument_group("two folders, paired by file name")
+    folders.add_argument("-p", dest="predictions", type=Path, metavar="FOLDER", help="predictions")
+    folders.add_argument("-r", dest="references", type=Path, metavar="FOLDER", help="references")
+    folders.add_argument("--chill", action="store_true", help="leave out references that were not predicted")
+    trained = parser.add_argument_group("or the validation of a trained fold")
+    trained.add_argument("-d", dest="dataset", metavar="ID", help="nnU-Net dataset id or name")
+    trained.add_argument("-f", dest="fold", metavar="FOLD", help="0 to 4, or all")
+    trained.add_argument("-tr", dest="trainer", default="nnUNetTrainerVMUNet", metavar="TRAINER",
+                         help="default nnUNetTrainerVMUNet")
+    trained.add_argument("-pl", dest="plans", default="nnUNetPlans", metavar="PLANS", help="default nnUNetPlans")
+    trained.add_argument("-c", dest="configuration", default="2d", metavar="CONFIGURATION", help="default 2d")
+    parser.add_argument("-o", dest="output", type=Path, metavar="FOLDER",
+                        help="where metrics.json, metrics.csv and metrics.png go (default: PREDICTIONS/metrics)")
+    parser.add_argument("-np", dest="num_processes", type=int, metavar="N",
+                        help="processes (default: nnU-Net's, 8, but at most one per core)")
+
+
+def _evaluated_folders(args):
+    from .evaluation.folders import given_folders, trained_fold
+
+    given = {option for option, value in (("-p", args.predictions), ("-r", args.references), ("-d", args.dataset),
+                                          ("-f", args.fold)) if value is not None}  # fmt: skip
+    if given == {"-p", "-r"}:
+        return given_folders(args.predictions, args.references, chill=args.chill)
+    if given == {"-d", "-f"}:
+        return trained_fold(args.dataset, args.fold, args.trainer, args.plans, args.configuration)
+    raise InputError("give the two folders as -p and -r, or a trained fold as -d and -f")
+
+
+def _evaluate_isic(args) -> None:
+    from .evaluation.isic_report import evaluate_isic
+
+    evaluate_isic(_evaluated_folders(args), args.output, native=args.native, paper_row=args.paper,
+                  num_processes=args.num_processes)
+
+
+def _evaluate_synapse(args) -> None:
+    from .evaluation.synapse_report import evaluate_synapse
+
+    evaluate_synapse(_evaluated_folders(args), args.output, num_processes=args.num_processes)
 
 
 def _add_demo(commands) -> None:

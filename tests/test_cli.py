@@ -11,7 +11,21 @@ def test_wrong_arguments_exit_with_2(arguments):
     assert exit_.value.code == 2
 
 
-@pytest.mark.parametrize("command", ["", "register", "convert", "convert isic17", "convert images", "demo"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "",
+        "register",
+        "convert",
+        "convert isic17",
+        "convert images",
+        "convert synapse",
+        "evaluate",
+        "evaluate isic",
+        "evaluate synapse",
+        "demo",
+    ],
+)
 def test_every_command_has_help(command, capsys):
     with pytest.raises(SystemExit) as exit_:
         cli.main([*command.split(), "--help"])

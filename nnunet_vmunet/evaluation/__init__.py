@@ -1,0 +1,9 @@
+"""The paper's metrics on arrays; the files beside this one bring them to folders of label images.
+
+Importing this loads NumPy and nothing heavier.
+"""
+
+from .isic import isic_metrics
+from .synapse import synapse_metrics
+
+__all__ = ["isic_metrics", "synapse_metrics"]

@@ -1,0 +1,123 @@
+"""Which folders are evaluated against which, and the cases in them."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import InputError
+from .label_files import label_files
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    prediction: Path
+    reference: Path
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Predictions, their references, and what nnU-Net's files beside them say."""
+
+    predictions: Path
+    references: Path
+    dataset_json: dict = field(default_factory=dict)
+    dataset_name: str | None = None  # known for a trained fold only
+    # Cases that must be predicted; None where whatever is predicted will do.
+    expected: frozenset[str] | None = None
+
+    @property
+    def labels(self) -> dict[str, int]:
+        """Foreground labels by name, as the dataset.json names them; empty where there is none."""
+        labels = self.dataset_json.get("labels", {})
+        return {name: value for name, value in labels.items() if isinstance(value, int) and value and name != "ignore"}
+
+    def cases(self) -> list[Case]:
+        """Predictions and references paired by name, sorted."""
+        ending = self.dataset_json.get("file_ending")
+        predictions, references = label_files(self.predictions, ending), label_files(self.references, ending)
+        for name in sorted(self.expected or ()):
+            if name not in predictions:
+                what = references.get(name, f"case {name}")
+                raise InputError(f"{what} has no prediction in {self.predictions}: predict it, or remove it")
+        for name, file in predictions.items():
+            if name not in references:
+                raise InputError(f"{file} has no reference in {self.references}: add the reference, or remove the file")
+            if self.expected is not None and name not in self.expected:
+                raise InputError(f"{file} is no case of this fold's validation: it is an earlier split's, remove it")
+        return [Case(name, file, references[name]) for name, file in sorted(predictions.items())]
+
+
+def given_folders(predictions: Path, references: Path, *, chill: bool = False) -> Folders:
+    """The folders that the user names. `chill`, as nnU-Net calls it: references without prediction are left out."""
+    for option, folder in (("-p", predictions), ("-r", references)):
+        if not folder.is_dir():
+            raise InputError(f"{folder} is no folder: give one of label images as {option}")
+    if predictions.resolve() == references.resolve():
+        raise InputError(f"{predictions} is given as -p and as -r: a prediction would be compared with itself")
+    places = (predictions, predictions.parent, references, references.parent)
+    dataset_json = next((_load(place / "dataset.json") for place in places if (place / "dataset.json").is_file()), {})
+    expected = None if chill else frozenset(label_files(references, dataset_json.get("file_ending")))
+    return Folders(predictions, references, dataset_json, expected=expected)
+
+
+def trained_fold(dataset: str, fold: str, trainer: str, plans: str, configuration: str) -> Folders:
+    """The validation of a trained fold in $nnUNet_results against gt_segmentations in $nnUNet_preprocessed.
+
+    dataset: nnU-Net's id or name. fold: a number or "all".
+    """
+    results, preprocessed = _nnunet_folder("nnUNet_results"), _nnunet_folder("nnUNet_preprocessed")
+    trained = _dataset_folder(results, dataset)
+    model = trained / f"{trainer}__{plans}__{configuration}"
+    validation, references = model / f"fold_{fold}" / "validation", preprocessed / trained.name / "gt_segmentations"
+    if not validation.is_dir():
+        raise InputError(f"{validation} is not there: {_validations(trained)}")
+    if not references.is_dir():
+        raise InputError(f"{references} is not there: run nnUNetv2_plan_and_preprocess, or give folders with -p and -r")
+    dataset_json = _load(model / "dataset.json")
+    expected = _validation_cases(preprocessed / trained.name / "splits_final.json", fold)
+    return Folders(validation, references, dataset_json, trained.name, expected)
+
+
+def _nnunet_folder(variable: str) -> Path:
+    value = os.environ.get(variable)
+    if not value:
+        raise InputError(f"{variable} is not set: export {variable}=FOLDER, or give folders with -p and -r")
+    return Path(value)
+
+
+def _dataset_folder(results: Path, dataset: str) -> Path:
+    pattern = f"Dataset{int(dataset):03d}_*" if dataset.isdecimal() else dataset
+    found = sorted(folder for folder in results.glob(pattern) if folder.is_dir())
+    if not found:
+        raise InputError(f"-d {dataset}: {results} holds no trained model of that dataset")
+    if len(found) > 1:
+        raise InputError(f"-d {dataset}: {results} holds {found[0].name} and {found[1].name}, give the whole name")
+    return found[0]
+
+
+def _validations(trained: Path) -> str:
+    """What there is instead of the validation that was asked for."""
+    found = [folder.parent for folder in sorted(trained.glob("*__*__*/fold_*/validation")) if folder.is_dir()]
+    if not found:
+        return f"no fold in {trained} has finished its validation, train with nnUNetv2_train first"
+    there = ", ".join(str(folder.relative_to(trained)) for folder in found[:5])
+    return f"choose with -tr, -pl, -c and -f among {there}"
+
+
+def _validation_cases(splits: Path, fold: str) -> frozenset[str] | None:
+    """None for fold "all" and for folds that nnU-Net drew itself because the file does not hold them."""
+    if not fold.isdecimal() or not splits.is_file():
+        return None
+    folds = _load(splits)
+    return frozenset(folds[int(fold)]["val"]) if int(fold) < len(folds) else None
+
+
+def _load(file: Path):
+    try:
+        return json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file} cannot be read, copy it again ({error})") from error

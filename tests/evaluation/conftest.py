@@ -1,0 +1,131 @@
+"""Runs the command line in-process, on folders of label images that the test writes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from PIL import Image
+
+from nnunet_vmunet.cli import main
+
+
+@dataclass
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(capfd):
+    """run("evaluate", "isic", "-p", folder, ...) as the shell would, in-process."""
+
+    def run(*arguments) -> Outcome:
+        capfd.readouterr()
+        code = main([str(argument) for argument in arguments])
+        return Outcome(code, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def refused(run):
+    """Run what must fail: exit code 2 and one line on stderr, which is returned."""
+
+    def refused(*arguments) -> str:
+        outcome = run(*arguments)
+        assert outcome.code == 2
+        assert outcome.err.startswith("nnunet-vmunet: error: ")
+        assert outcome.err.count("\n") == 1
+        return outcome.err
+
+    return refused
+
+
+class Pairs:
+    """Predictions and references in two folders."""
+
+    def __init__(self, root: Path) -> None:
+        self.predictions, self.references = root / "predictions", root / "references"
+        self.options = ("-p", self.predictions, "-r", self.references, "-np", 1)
+
+    def add(self, name: str, prediction, reference, **settings) -> None:
+        """The name's ending says which kind of file; None writes none."""
+        for folder, labels in ((self.predictions, prediction), (self.references, reference)):
+            folder.mkdir(parents=True, exist_ok=True)
+            if labels is not None:
+                write_labels(folder / name, labels, **settings)
+
+
+def write_labels(path: Path, labels, spacing_zyx: tuple[float, ...] = (1, 1, 1)) -> None:
+    labels = np.asarray(labels)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".png":
+        Image.fromarray(labels.astype(np.uint8)).save(path)
+    else:
+        image = sitk.GetImageFromArray(labels)
+        image.SetSpacing(spacing_zyx[::-1])
+        sitk.WriteImage(image, str(path))
+
+
+@pytest.fixture
+def pairs(tmp_path) -> Pairs:
+    return Pairs(tmp_path)
+
+
+class TrainedFold:
+    """A model's and its dataset's files, where nnU-Net puts them and under its names."""
+
+    def __init__(self, root: Path, dataset: str, file_ending: str, labels: dict[str, int]) -> None:
+        self.model = root / "results" / dataset / "nnUNetTrainerVMUNet__nnUNetPlans__2d"
+        self.validation = self.model / "fold_0" / "validation"
+        self.preprocessed = root / "preprocessed" / dataset
+        self.references = self.preprocessed / "gt_segmentations"
+        for folder in (self.validation, self.references):
+            folder.mkdir(parents=True)
+        content = {"labels": labels, "file_ending": file_ending, "channel_names": {"0": "noNorm"}, "numTraining": 3}
+        (self.model / "dataset.json").write_text(json.dumps(content))
+        (self.model / "plans.json").write_text("{}")
+        (self.validation / "summary.json").write_text("{}")
+        self.ending = file_ending
+
+    def add(self, name: str, prediction, reference) -> None:
+        if prediction is not None:
+            write_labels(self.validation / f"{name}{self.ending}", prediction)
+        write_labels(self.references / f"{name}{self.ending}", reference)
+
+    def split(self, *validation: str) -> None:
+        (self.preprocessed / "splits_final.json").write_text(json.dumps([{"train": [], "val": validation}]))
+
+
+@pytest.fixture
+def trained(tmp_path, monkeypatch):
+    """trained("Dataset118_ISIC2018", ".png", {...}) lays out a trained fold in nnU-Net's folders."""
+    monkeypatch.setenv("nnUNet_results", str(tmp_path / "results"))
+    monkeypatch.setenv("nnUNet_preprocessed", str(tmp_path / "preprocessed"))
+    return lambda *arguments: TrainedFold(tmp_path, *arguments)
+
+
+@pytest.fixture
+def brute_force():
+    """hd95 by every pair of surface voxels, with none of the package's functions."""
+
+    def surface(mask: np.ndarray) -> np.ndarray:
+        padded = np.pad(mask, 1)
+        inside = np.ones_like(padded)
+        for axis in range(padded.ndim):
+            for step in (-1, 1):
+                inside &= np.roll(padded, step, axis)
+        return np.argwhere(padded & ~inside)
+
+    def hd95(a: np.ndarray, b: np.ndarray, spacing=(1, 1, 1)) -> float:
+        a, b = surface(a) * np.array(spacing), surface(b) * np.array(spacing)
+        between = np.sqrt(((a[:, None] - b[None]) ** 2).sum(-1))
+        return float(np.percentile(np.concatenate([between.min(0), between.min(1)]), 95))
+
+    return hd95
