@@ -1,6 +1,7 @@
 """Runs compiled jobs, which release Python's lock, on several threads: torch's own OpenMP threads where possible."""
 
 import ctypes
+import multiprocessing
 import os
 import sys
 from collections import deque
@@ -18,7 +19,14 @@ import torch
 
 SHARES = 4  # of the work for each thread: few, because each costs a call from Python; not one, because cores get busy
 
-_PROCESS = os.getpid()
+
+def _forked() -> bool:
+    """Is this a child that multiprocessing forked? OpenMP's threads stayed in the parent."""
+    forks = multiprocessing.get_start_method(allow_none=True) in (None, "fork")
+    return multiprocessing.parent_process() is not None and forks
+
+
+_PROCESS = None if _forked() else os.getpid()  # the one in which OpenMP may run; later forks have other numbers
 _Callback = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
@@ -57,7 +65,7 @@ def _start(work: Callable, threads: int) -> None:
     """Calls `work` on as many threads, this one among them, and waits for all."""
     if threads == 1:
         work()
-    elif _parallel() and os.getpid() == _PROCESS:  # a forked child has no OpenMP threads, and would wait for them
+    elif _parallel() and os.getpid() == _PROCESS:  # else it would wait for threads that are not there
         _parallel()(_Callback(work), None, threads, 0)
     else:
         helpers = [_pool(os.getpid(), threads - 1).submit(work) for _ in range(threads - 1)]

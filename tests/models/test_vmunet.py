@@ -1,7 +1,10 @@
+import shutil
+
 import pytest
 import torch
 from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+from torch._dynamo.testing import CompileCounterWithBackend
 
 from nnunet_vmunet.models import VMUNet
 from nnunet_vmunet.weights import load_original, rename
@@ -100,3 +103,41 @@ def test_wrong_arguments_are_named(arguments, message):
 def test_wrong_image_is_named_with_what_was_expected(shape):
     with pytest.raises(ValueError, match=r"expected an image \(batch, 1, height, width\)"):
         VMUNet(1, 2, **SMALL)(torch.zeros(shape))
+
+
+@pytest.mark.skipif(not shutil.which("c++"), reason="torch.compile needs a C++ compiler for its CPU code")
+def test_compiled_by_inductor_trains_and_infers_as_it_does_eagerly():
+    torch.manual_seed(0)
+    network = VMUNet(1, 2, depths=(1, 1), depths_decoder=(1, 1), dims=(16, 32), drop_path_rate=0)
+    image = torch.randn(2, 1, 20, 24)
+    compiled = torch.compile(network, fullgraph=True)
+    eager, ours = ([*output_and_gradients(run, network, image)] for run in (network, compiled))
+    torch.testing.assert_close(ours, eager, rtol=1e-4, atol=1e-6)
+    with torch.inference_mode():
+        torch.testing.assert_close(compiled(image), eager[0], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("backend", ["blocked", "numba"])
+def test_compiles_without_graph_breaks_and_once_for_training(backend, monkeypatch):
+    if backend == "numba":
+        pytest.importorskip("numba")
+    monkeypatch.setenv("NNUNET_VMUNET_SCAN", backend)
+    torch._dynamo.reset()
+    counter = CompileCounterWithBackend("aot_eager")
+    network = VMUNet(1, 2, depths=(1, 1), depths_decoder=(1, 1), dims=(16, 32))
+    compiled = torch.compile(network, fullgraph=True, backend=counter)
+    for _ in range(3):
+        compiled(torch.randn(2, 1, 32, 32)).square().mean().backward()
+    assert counter.frame_count == 1
+    network.eval()
+    with torch.inference_mode():
+        for batch in (2, 2, 1, 1):  # sliding-window inference: one window and its mirrored copies, of the same size
+            compiled(torch.randn(batch, 1, 32, 32))
+    assert counter.frame_count <= 3  # once more without gradients, once more for the other batch size
+
+
+def output_and_gradients(run, network, image):
+    network.zero_grad()
+    output = run(image)
+    output.square().mean().backward()
+    return output.detach().clone(), *(parameter.grad.clone() for parameter in network.parameters())

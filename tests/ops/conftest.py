@@ -6,6 +6,12 @@ import torch
 from nnunet_vmunet.ops import backends, ss2d_scan
 
 CPU = torch.device("cpu")
+OF_GPUS = ("triton", "mamba_ssm")
+
+
+def on_cpu(names) -> list[str]:
+    """Without the backends of GPUs, but with triton in Triton's interpreter (see test_triton_gpu)."""
+    return [name for name in names if name not in OF_GPUS or backends.why_not(name, CPU) is None]
 
 
 @pytest.fixture(autouse=True)
@@ -16,20 +22,20 @@ def fresh_memory_is_nan():
     torch.use_deterministic_algorithms(False)
 
 
-@pytest.fixture(params=backends.NAMES)
+@pytest.fixture(params=on_cpu(backends.NAMES))
 def any_backend(request) -> str:
     return skip_if_it_cannot_run(request.param)
 
 
-@pytest.fixture(params=list(backends.MODULES))
+@pytest.fixture(params=on_cpu(backends.MODULES))
 def backend(request) -> str:
     """All but naive, the truth."""
     return skip_if_it_cannot_run(request.param)
 
 
 def skip_if_it_cannot_run(name: str) -> str:
-    if name == "numba" and backends.why_not_numba(CPU):
-        pytest.skip(backends.why_not_numba(CPU))
+    if backends.why_not(name, CPU):
+        pytest.skip(backends.why_not(name, CPU))
     return name
 
 

@@ -87,6 +87,30 @@ def test_forked_child(openmp, monkeypatch, make_inputs, output_and_grads, set_th
         process.kill()
 
 
+FIRST_SCAN_IN_A_CHILD = """
+import multiprocessing, torch
+torch.set_num_threads(2)
+torch.randn(2000, 2000).sin()  # starts OpenMP's threads
+
+def child():
+    from nnunet_vmunet.ops import ss2d_scan
+    b, h, w, d, n = 1, 4, 4, 64, 3
+    x, delta, B = torch.ones(b, h, w, d), torch.zeros(b, h, w, 4, d), torch.ones(b, h, w, 4, n)
+    ss2d_scan(x, delta, -torch.ones(4, d, n), B, B, torch.ones(4, d), torch.zeros(4, d), backend="numba")
+
+process = multiprocessing.get_context("fork").Process(target=child)
+process.start()
+process.join(60)
+process.kill()
+assert process.exitcode == 0, process.exitcode
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_forked_child_that_scans_first():
+    _run(FIRST_SCAN_IN_A_CHILD)
+
+
 def test_a_failing_job_raises_here(set_threads):
     set_threads(2)
 

@@ -1,0 +1,225 @@
+"""The selective scan fused for NVIDIA GPUs, in Triton: no nvcc, nothing stacked or flipped.
+
+A program walks a tile of channels of one image in one direction (see `triton_kernels`). Where that makes too few
+programs for the GPU, a walk is cut into chunks, in three steps: what each chunk adds to the state, what each starts
+from, and the scan itself. It costs a second exponential of every state, so a walk stays whole where it can.
+
+No atomics, so results repeat bit by bit. What several programs add to (y and dx over the four directions, dB and dC
+over tiles, the parameters' gradients over images and chunks) each writes as its own part, and the parts are added in a
+fixed order. In units of x's size, at 16 states: the forward pass moves 4 of delta, up to 4 of x, and 4 written, 4 read
+and 1 written for y. Were one program to walk all four directions it would save 2 of these and leave three quarters of
+the GPU idle; walking a direction and its reverse together, chunk by chunk, would save 4 but always pay the second
+exponential, and exponentials are the floor already. In the backward pass the parts are 8 for dx and 8 for dB and dC, of
+about 35 in all, and instructions, not memory, are its floor.
+"""
+
+import os
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from . import triton_kernels as kernels
+
+SPAN = 64  # steps from one saved state to the next: at 16 states, together the size of x
+STATES = 512  # of a program, over its channels: 16 for each thread of its one warp, so 32 channels at 16 states
+CHAIN_BLOCK = 4  # chunks whose ends are loaded together
+SERIES_TERMS = {torch.float32: 7, torch.float64: 16}  # of softplus' series, whose terms fall by 9: to the last bits
+TUNE = "NNUNET_VMUNET_SCAN_TUNE"
+
+
+class Launch(NamedTuple):
+    block: int  # steps that are loaded together; the backward pass keeps their states in registers
+    programs_per_multiprocessor: int  # a walk is cut into chunks towards this
+
+
+class Problem(NamedTuple):
+    """What a launch is chosen for."""
+
+    kernel: str  # forward or backward
+    capability: int  # of the GPU, 80 for an A100, 90 for an H100; 0 in Triton's interpreter
+    multiprocessors: int
+    batch: int
+    height: int
+    width: int
+    channels: int
+    states: int
+    dtype: torch.dtype
+
+
+# By kernel and compute capability from which on it holds. Not yet measured on a GPU; from compiling for both
+# capabilities: at a block of 4 the forward kernel takes 9.6 instructions per 32 state updates and 108 registers, hence
+# at most 18 programs per multiprocessor, the backward kernel 37 and all 255, hence 8. A block of 2 would double the
+# backward pass' scratch, a block of 8 spills in both. An exponential takes as long as 8 other instructions, so two
+# programs on each of the 4 schedulers keep it busy.
+TABLE = {
+    ("forward", 0): Launch(block=4, programs_per_multiprocessor=8),
+    ("backward", 0): Launch(block=4, programs_per_multiprocessor=8),
+}
+CANDIDATES = {
+    "forward": [Launch(block, programs) for block in (2, 4) for programs in (4, 8, 16)],
+    "backward": [Launch(block, programs) for block in (2, 4) for programs in (4, 8)],
+}
+_tuned: dict[Problem, Launch] = {}
+
+
+def forward(x, delta, A, B, C, D, delta_bias, save_states: bool) -> tuple[Tensor, Tensor]:
+    """The scan's output (b, h, w, d) and, if asked for, the state at every span's start (b, 4, spans, n, d)."""
+    inputs = _prepared(x, delta, A, B, C, D, delta_bias)
+    return _run("forward", _forward, *inputs, save_states)
+
+
+def backward(dy, states, x, delta, A, B, C, D, delta_bias) -> tuple[Tensor, ...]:
+    """Gradients of (x, delta, A, B, C, D, delta_bias)."""
+    inputs = _prepared(x, delta, A, B, C, D, delta_bias)
+    dx, ddelta, dA, dB, dC, dD, dbias = _run("backward", _backward, *inputs, dy.contiguous(), states)
+    n = A.shape[-1]
+    grads = (dx, ddelta, dA[..., :n], dB[..., :n], dC[..., :n], dD, dbias)
+    return tuple(grad.to(like.dtype) for grad, like in zip(grads, (x, delta, A, B, C, D, delta_bias), strict=True))
+
+
+def states_shape(x: Tensor, A: Tensor) -> tuple[int, ...]:
+    batch, height, width, channels = x.shape
+    return batch, 4, -(-height * width // SPAN), _padded(A.shape[-1]), channels
+
+
+def _padded(n: int) -> int:
+    """The states that the kernels see: a power of two, and at least what 4 channels per thread leave to a thread."""
+    return max(4, 1 << (n - 1).bit_length())
+
+
+def _prepared(x, delta, A, B, C, D, delta_bias) -> list[Tensor]:
+    """Contiguous, and with as many states as the kernels want: those that B never feeds stay 0.
+
+    B and C are views of one projection whose rows are not aligned. Their copies cost a tenth of the traffic, and save
+    three quarters of the loads.
+    """
+    _, height, width, channels = x.shape
+    n = _padded(A.shape[-1])
+    if n > 64:
+        raise RuntimeError(f"the scan backend 'triton' takes at most 64 states, got {A.shape[-1]}")
+    if height * width * max(channels, 4 * n) >= 2**31:
+        raise RuntimeError(f"the scan backend 'triton' counts an image's elements in 32 bits, got x {tuple(x.shape)}")
+    A, B, C = (F.pad(tensor, (0, n - tensor.shape[-1])) for tensor in (A, B, C))
+    return [tensor.contiguous() for tensor in (x, delta, A, B, C, D, delta_bias)]
+
+
+def _run(kernel: str, function, x: Tensor, delta: Tensor, A: Tensor, *others):
+    """`function` as the table, or the tuner if it is asked for, says."""
+    capability, multiprocessors = 0, 1
+    if x.is_cuda:
+        properties = torch.cuda.get_device_properties(x.device)
+        capability, multiprocessors = 10 * properties.major + properties.minor, properties.multi_processor_count
+    problem = Problem(kernel, capability, multiprocessors, *x.shape, A.shape[-1], x.dtype)
+    with torch.cuda.device_of(x):  # Triton launches on the current device
+        if x.is_cuda and os.environ.get(TUNE) == "1" and problem not in _tuned:
+            _tuned[problem] = _tune(problem, lambda launch: function(launch, problem, x, delta, A, *others))
+        return function(_tuned.get(problem) or _from_table(problem), problem, x, delta, A, *others)
+
+
+def _from_table(problem: Problem) -> Launch:
+    known = [capability for kernel, capability in TABLE if kernel == problem.kernel]
+    return TABLE[problem.kernel, max(capability for capability in known if capability <= problem.capability)]
+
+
+def _tune(problem: Problem, run) -> Launch:
+    """The fastest candidate for this problem, printed."""
+    from triton.testing import do_bench
+
+    candidates = CANDIDATES[problem.kernel]
+    times_ms = {launch: do_bench(lambda launch=launch: run(launch), warmup=5, rep=20) for launch in candidates}
+    best = min(times_ms, key=times_ms.get)
+    print(f"{TUNE}: {problem}: {best}, of " + ", ".join(f"{tuple(k)} {v:.3f} ms" for k, v in times_ms.items()))
+    return best
+
+
+def _layout(launch: Launch, problem: Problem) -> tuple[int, int, int]:
+    """Tiles, chunks of a walk, and steps of a chunk, a multiple of SPAN."""
+    tiles = -(-problem.channels // _tile(problem))
+    pixels = problem.height * problem.width
+    spans = -(-pixels // SPAN)
+    programs = tiles * 4 * problem.batch
+    wanted = launch.programs_per_multiprocessor * problem.multiprocessors
+    chunks = 1 if 2 * programs >= wanted else min(spans, -(-wanted // programs))
+    chunk = -(-spans // chunks) * SPAN
+    return tiles, -(-pixels // chunk), chunk
+
+
+def _tile(problem: Problem) -> int:
+    return STATES // problem.states
+
+
+def _constants(problem: Problem) -> dict:
+    """What every kernel is compiled for."""
+    import triton.language as tl
+
+    exact = problem.dtype == torch.float64
+    return {
+        "N": problem.states,
+        "TILE": _tile(problem),
+        "FULL": problem.channels % _tile(problem) == 0,
+        "FLOAT": tl.float64 if exact else tl.float32,
+        "num_warps": 1,
+        "num_stages": 1,
+        "enable_fp_fusion": True,  # off by default from Triton 3.9 on
+    }
+
+
+def _terms(x: Tensor) -> int:
+    return SERIES_TERMS[_float(x)]
+
+
+def _float(x: Tensor) -> torch.dtype:
+    """What is computed in, and parts are written in, whatever x comes in."""
+    return torch.float64 if x.dtype == torch.float64 else torch.float32
+
+
+def _forward(launch, problem, x, delta, A, B, C, D, bias, save_states) -> tuple[Tensor, Tensor]:
+    tiles, chunks, chunk = _layout(launch, problem)
+    batch, height, width, channels = x.shape
+    initial = _starts(launch, problem, x, delta, A, B, bias, adjoint=False) if chunks > 1 else None
+    y = x.new_empty((4, *x.shape), dtype=_float(x))
+    states = x.new_empty(states_shape(x, A) if save_states else 0, dtype=_float(x))
+    kernels.scan[tiles, 4 * batch, chunks](
+        x, delta, A, B, C, D, bias, initial, y, states, height, width, channels, chunk,
+        BLOCK=launch.block, SPAN=SPAN, CHUNKED=chunks > 1, SAVE=save_states,
+        TERMS=_terms(x), **_constants(problem),
+    )  # fmt: skip
+    return y.sum(0).to(x.dtype), states
+
+
+def _backward(launch, problem, x, delta, A, B, C, D, bias, dy, states) -> tuple[Tensor, ...]:
+    tiles, chunks, chunk = _layout(launch, problem)
+    batch, height, width, channels = x.shape
+    n, parts = problem.states, batch * chunks
+    final = _starts(launch, problem, dy, delta, A, C, bias, adjoint=True) if chunks > 1 else None
+
+    def empty(*shape):
+        return x.new_empty(shape, dtype=_float(x))
+
+    scratch = empty(tiles * 4 * parts * (SPAN // launch.block * n + 2 * SPAN) * _tile(problem))
+    dx, ddelta = empty(4, *x.shape), torch.empty_like(delta)
+    dA, dD, dbias = empty(parts, 4, n, channels), empty(parts, 4, channels), empty(parts, 4, channels)
+    dB, dC = empty(tiles, *B.shape), empty(tiles, *C.shape)
+    kernels.scan_backward[tiles, 4 * batch, chunks](
+        dy, states, x, delta, A, B, C, D, bias, final, scratch, dx, ddelta, dA, dB, dC, dD, dbias,
+        height, width, channels, chunk,
+        BLOCK=launch.block, SPAN=SPAN, CHUNKED=chunks > 1, TERMS=_terms(x), **_constants(problem),
+    )  # fmt: skip
+    return dx.sum(0), ddelta, dA.sum(0).transpose(1, 2), dB.sum(0), dC.sum(0), dD.sum(0), dbias.sum(0)
+
+
+def _starts(launch, problem, x, delta, A, B, bias, adjoint: bool) -> Tensor:
+    """The state that every chunk starts from (b, 4, chunks, n, d); for the adjoint, of dy and C, the gradient's."""
+    tiles, chunks, chunk = _layout(launch, problem)
+    batch, height, width, channels = x.shape
+    ends = x.new_empty((batch, 4, chunks, problem.states, channels), dtype=_float(x))
+    steps = x.new_empty((batch, 4, chunks, channels), dtype=_float(x))
+    constants = {"ADJOINT": adjoint, **_constants(problem)}
+    kernels.chunk_ends[tiles, 4 * batch, chunks](
+        x, delta, A, B, bias, ends, steps, height, width, channels, chunk,
+        BLOCK=launch.block, TERMS=_terms(x), **constants,
+    )  # fmt: skip
+    kernels.chain_chunks[tiles, 4 * batch](A, ends, steps, channels, chunks, BLOCK=CHAIN_BLOCK, **constants)
+    return ends

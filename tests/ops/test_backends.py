@@ -1,0 +1,104 @@
+"""The choice on a GPU, by what each backend says of itself. test_ss2d_scan has the choice on a CPU."""
+
+import importlib.util
+import shutil
+import warnings
+
+import pytest
+import torch
+
+from nnunet_vmunet.ops import backends
+
+CUDA = torch.device("cuda")
+
+
+@pytest.fixture(autouse=True)
+def fresh_choice(monkeypatch):
+    monkeypatch.delenv(backends.VARIABLE, raising=False)
+    monkeypatch.setattr(backends, "_warned_that_blocked_is_slow", False)
+
+
+@pytest.fixture
+def only(monkeypatch):
+    """Let these backends run, and no other of those for GPUs."""
+
+    def only(*names: str) -> None:
+        for name in ("triton", "mamba_ssm"):
+            reason = None if name in names else f"{name} is broken"
+            monkeypatch.setattr(backends, f"why_not_{name}", lambda device, reason=reason: reason)
+
+    return only
+
+
+@pytest.mark.parametrize(
+    "can_run, chosen", [(("triton", "mamba_ssm"), "triton"), (("triton",), "triton"), (("mamba_ssm",), "mamba_ssm")]
+)
+def test_the_fastest_that_can_run(can_run, chosen, only):
+    only(*can_run)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert backends.choose(CUDA) == chosen
+
+
+def test_one_warning_where_none_can_run(only):
+    only()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert [backends.choose(CUDA), backends.choose(CUDA)] == ["blocked", "blocked"]
+    assert len(caught) == 1
+    assert "triton is broken" in str(caught[0].message) and "mamba_ssm is broken" in str(caught[0].message)
+
+
+def test_no_warning_where_blocked_was_asked_for(only):
+    only()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert backends.choose(CUDA, "blocked") == "blocked"
+
+
+def test_choice_is_made_while_torch_compile_traces(only):
+    only()
+
+    @torch.compile(fullgraph=True, backend="eager")
+    def name_length(x):
+        return x + len(backends.choose(CUDA))
+
+    with pytest.warns(UserWarning, match="many times slower"):
+        assert name_length(torch.zeros(1)).item() == len("blocked")
+
+
+def test_a_backend_that_cannot_run_says_why(only):
+    only()
+    with pytest.raises(RuntimeError, match="'triton' cannot run here: triton is broken"):
+        backends.choose(CUDA, "triton")
+
+
+@pytest.mark.parametrize("backend", ["triton", "mamba_ssm"])
+def test_backends_of_gpus_refuse_a_cpu(backend, monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    with pytest.raises(
+        RuntimeError, match=f"{backend!r} cannot run here: it runs on .*GPUs and the tensors are on cpu"
+    ):
+        backends.choose(torch.device("cpu"), backend)
+
+
+REASONS = {
+    "not installed": (
+        lambda patch: patch.setattr(importlib.util, "find_spec", lambda name: None),
+        "pip install triton",
+    ),
+    "old torch": (lambda patch: patch.setattr(torch, "__version__", torch.torch_version.TorchVersion("2.6.0")), "2.7"),
+    "no C compiler": (lambda patch: (patch.delenv("CC"), patch.setattr(shutil, "which", lambda name: None)), "gcc"),
+    "old GPU": (lambda patch: patch.setattr(torch.cuda, "get_device_capability", lambda device: (6, 1)), "older"),
+    "AMD": (lambda patch: patch.setattr(torch.version, "hip", "6.4"), "NVIDIA"),
+}
+
+
+@pytest.mark.parametrize("break_it, reason", REASONS.values(), ids=REASONS.keys())
+def test_why_not_triton(break_it, reason, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
+    monkeypatch.setenv("CC", "cc")
+    if importlib.util.find_spec("triton"):
+        assert backends.why_not_triton(CUDA) is None or torch.version.hip
+    break_it(monkeypatch)
+    assert reason in backends.why_not_triton(CUDA)

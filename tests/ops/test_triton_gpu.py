@@ -1,0 +1,125 @@
+"""The triton backend without a GPU: in Triton's interpreter, and compiled for two GPUs. test_gpu has one."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+triton = pytest.importorskip("triton")
+from nnunet_vmunet.ops import triton_gpu  # noqa: E402  it imports Triton
+
+HERE = Path(__file__).parent
+# The other tests of these files pass too; the interpreter takes five minutes for them:
+# TRITON_INTERPRET=1 pytest tests/ops/test_ss2d_scan.py tests/ops/test_operator.py -k triton
+SHARED = {
+    "test_operator.py": "(opcheck and full) or compile or export",
+    "test_ss2d_scan.py": "(extremes and (once or 13)) or nan or half_precision",
+}
+
+
+def in_the_interpreter(*arguments: str) -> str:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+    environment = os.environ | {"TRITON_INTERPRET": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=HERE.parents[1], timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_interpreted():
+    assert " passed" in in_the_interpreter(str(HERE / "triton_interpreted.py"))
+
+
+@pytest.mark.parametrize("file, names", SHARED.items(), ids=SHARED.keys())
+def test_what_every_backend_must_pass(file, names):
+    output = in_the_interpreter(str(HERE / file), "-k", f"triton and ({names})")
+    assert " passed" in output and "skipped" not in output
+
+
+COMPILED = {  # channels, what the pixels' tensors are, and the bytes a thread may spill
+    "stage 1, float32": (192, torch.float32, 0),
+    "stage 1, bfloat16": (192, torch.bfloat16, 0),
+    "part of a tile": (208, torch.float32, 0),
+    "odd channels": (
+        193,
+        torch.float32,
+        16,
+    ),  # which no network has: 4 registers too many, where accesses are unaligned
+}
+KERNELS = ("chunk_ends", "chain_chunks", "scan", "scan_backward")
+BINARIES = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
+WRITTEN_BY_HALF = ("x_ptr", "dy_ptr", "delta_ptr", "B_ptr", "C_ptr", "A_ptr", "D_ptr", "bias_ptr", "ddelta_ptr")
+
+
+@pytest.mark.skipif(not (BINARIES / "cuobjdump").exists(), reason="this Triton brings no NVIDIA tools")
+@pytest.mark.parametrize("channels, dtype, may_spill", COMPILED.values(), ids=COMPILED.keys())
+@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_compiles_without_spilling_registers(kernel, capability, channels, dtype, may_spill, tmp_path, monkeypatch):
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    cubin = tmp_path / "kernel.cubin"
+    cubin.write_bytes(compiled(kernel, capability, channels, dtype))
+    _, launch = launch_of(kernel, capability, channels, dtype)
+    usage = subprocess.run([BINARIES / "cuobjdump", "-res-usage", cubin], capture_output=True, text=True, check=True)
+    registers, stack, local = (int(re.search(rf"{name}:(\d+)", usage.stdout)[1]) for name in ("REG", "STACK", "LOCAL"))
+    loops = ", ".join(f"{count:.1f}" for count in instructions_per_update(cubin, launch))
+    print(f"\n{kernel}, sm_{capability}, {channels} channels, {dtype}: {registers} registers a thread, {stack} bytes "
+          f"spilled; instructions per 32 state updates, loop by loop: {loops}")  # fmt: skip
+    assert stack + local <= may_spill
+
+
+def launch_of(kernel: str, capability: int, channels: int, dtype: torch.dtype):
+    """The problem of stage 1 on an H100, but for the arguments, and what the table says about it."""
+    which = "backward" if kernel == "scan_backward" else "forward"
+    problem = triton_gpu.Problem(which, capability, 132, 32, 64, 64, channels, 16, dtype)
+    return problem, triton_gpu._from_table(problem)
+
+
+def compiled(name: str, capability: int, channels: int, dtype: torch.dtype) -> bytes:
+    """The kernel's machine code, with the constants of the table."""
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from nnunet_vmunet.ops import triton_kernels
+
+    kernel = getattr(triton_kernels, name)
+    problem, launch = launch_of(name, capability, channels, dtype)
+    constants = triton_gpu._constants(problem)
+    options = {key: constants.pop(key) for key in ("num_warps", "num_stages", "enable_fp_fusion")}
+    constants |= {
+        "BLOCK": launch.block,
+        "SPAN": triton_gpu.SPAN,
+        "CHUNKED": True,
+        "SAVE": True,
+        "ADJOINT": True,
+        "TERMS": 7,
+    }
+    constants = {key: value for key, value in constants.items() if key in kernel.arg_names}
+    aligned, signature = {}, {}
+    for i, argument in enumerate(kernel.arg_names):
+        half = dtype == torch.bfloat16 and argument in WRITTEN_BY_HALF
+        pointer = "*bf16" if half else "*fp32"
+        kind = "constexpr" if argument in constants else pointer if argument.endswith("_ptr") else "i32"
+        signature[argument] = kind
+        if kind.startswith("*") or (argument == "channels" and channels % 16 == 0):
+            aligned[(i,)] = [["tt.divisibility", 16]]
+    source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=aligned)
+    return triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options).asm["cubin"]
+
+
+def instructions_per_update(cubin: Path, launch) -> list[float]:
+    """Of each loop over a block, inner ones first."""
+    disassembled = subprocess.run([BINARIES / "nvdisasm", "-c", cubin], capture_output=True, text=True, check=True)
+    labels, loops, count = {}, [], 0
+    for line in disassembled.stdout.splitlines():
+        if label := re.match(r"\s*(\.L_x_\d+):", line):
+            labels[label[1]] = count
+        elif instruction := re.match(r"\s+/\*[0-9a-f]+\*/\s+(.*?);", line):
+            count += 1
+            jump = re.search(r"\bBRA\b.*`\((\.L_x_\d+)\)", instruction[1])
+            if jump and labels.get(jump[1], count) < count - 1:
+                loops.append(count - labels[jump[1]])
+    return [loop / (launch.block * triton_gpu.STATES / 32) for loop in loops]

@@ -1,0 +1,120 @@
+"""The triton backend in Triton's interpreter, on the CPU. test_triton_gpu runs this file in a process of its own.
+
+pytest does not collect it by itself: TRITON_INTERPRET must be set before Triton is first imported, and the interpreter
+takes milliseconds for every step of every program, so images here are tiny and spans short.
+"""
+
+import pytest
+import torch
+
+from nnunet_vmunet.ops import backends, naive, triton_gpu
+
+CPU = torch.device("cpu")
+SPAN = 8
+SIZES = {
+    "one pixel, one state": (1, 1, 1, 3, 1),
+    "one column, two spans": (1, 16, 1, 1, 4),
+    "one row, one step past two spans": (1, 1, 17, 2, 3),
+    "3 by 5, part of a tile": (1, 3, 5, 5, 4),
+    "7 by 2, a tile and part of another": (1, 7, 2, 40, 16),
+    "2 by 2, a full tile": (1, 2, 2, 32, 16),
+    "two images": (2, 2, 5, 3, 4),
+    "64 states": (1, 3, 3, 9, 64),
+}
+
+
+@pytest.fixture
+def launch_with(monkeypatch):
+    def launch_with(block: int, programs: int) -> None:
+        monkeypatch.setattr(triton_gpu, "SPAN", SPAN)
+        launch = triton_gpu.Launch(block, programs)
+        monkeypatch.setattr(triton_gpu, "TABLE", dict.fromkeys(triton_gpu.TABLE, launch))
+
+    return launch_with
+
+
+WHOLE, CUT_AT_EVERY_SPAN = 1, 10**6
+
+
+@pytest.fixture
+def one_run(make_inputs):
+    """The backend's output and gradients without the operator around it, and float64's."""
+
+    def run(size, dtype=torch.float32) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        inputs = make_inputs(*size, dtype)
+        leaves = [tensor.double().requires_grad_() for tensor in inputs]
+        y = naive.scan(*leaves)
+        dy = torch.linspace(-1, 1, y.numel(), dtype=torch.float64).view_as(y).to(dtype)
+        truth = [y.detach(), *torch.autograd.grad(y, leaves, dy.double())]
+        x, delta, *others = inputs
+        delta = delta.movedim(3, 0)
+        y, states = triton_gpu.forward(x, delta, *others, True)
+        dx, ddelta, *grads = triton_gpu.backward(dy, states, x, delta, *others)
+        return [y, dx, ddelta.movedim(0, 3), *grads], truth
+
+    return run
+
+
+def error(ours: torch.Tensor, truth: torch.Tensor) -> float:
+    """Maximum error over maximum value, which at one pixel is 0 for dA."""
+    assert ours.shape == truth.shape
+    return ((ours.double() - truth).abs().max() / truth.abs().max().clamp(min=1e-30)).item()
+
+
+@pytest.mark.parametrize("programs", [WHOLE, CUT_AT_EVERY_SPAN], ids=["walks whole", "walks cut at every span"])
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES.keys())
+def test_matches_float64(size, programs, launch_with, one_run):
+    launch_with(4, programs)
+    ours, truth = one_run(size)
+    assert max(map(error, ours, truth)) < 3e-6
+
+
+def test_float64(launch_with, one_run):
+    launch_with(4, CUT_AT_EVERY_SPAN)
+    ours, truth = one_run((1, 3, 5, 5, 4), torch.float64)
+    assert max(map(error, ours, truth)) < 1e-14
+
+
+@pytest.mark.parametrize("block", [2, 8])
+def test_other_blocks(block, launch_with, one_run):
+    launch_with(block, CUT_AT_EVERY_SPAN)
+    ours, truth = one_run((1, 3, 5, 5, 4))
+    assert max(map(error, ours, truth)) < 3e-6
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_half_precision_is_rounded_once(dtype, launch_with, one_run):
+    launch_with(4, CUT_AT_EVERY_SPAN)
+    ours, truth = one_run((1, 3, 5, 5, 4), dtype)
+    for tensor, expected in zip(ours, truth, strict=True):
+        assert tensor.dtype == dtype
+        assert error(tensor, expected) < torch.finfo(dtype).eps
+
+
+def test_repeats_bit_by_bit(launch_with, one_run):
+    launch_with(4, CUT_AT_EVERY_SPAN)
+    (first, _), (second, _) = one_run((1, 3, 4, 9, 16)), one_run((1, 3, 4, 9, 16))
+    assert all(map(torch.equal, first, second))
+
+
+def test_softplus_is_exact_where_a_fast_logarithm_is_not(make_inputs):
+    x, delta, A, B, C, D, bias = make_inputs(1, 2, 2, 5, 4, torch.float32)
+    steps = torch.tensor([-80.0, -30.0, -7.0, 21.0, 100.0])  # one channel each: y is one product of its step
+    delta = steps.expand_as(delta)
+    inputs = (x, delta, A, B, C, 0 * D, 0 * bias)
+    truth = naive.scan(*(tensor.double() for tensor in inputs))
+    y, _ = triton_gpu.forward(x, delta.movedim(3, 0), *inputs[2:], False)
+    for channel in range(5):
+        assert error(y[..., channel], truth[..., channel]) < 3e-6, steps[channel]
+
+
+def test_too_many_states(make_inputs):
+    x, delta, *others = make_inputs(1, 1, 2, 3, 65, torch.float32)
+    with pytest.raises(RuntimeError, match="at most 64 states, got 65"):
+        triton_gpu.forward(x, delta.movedim(3, 0), *others, False)
+
+
+def test_runs_on_the_cpu_here_but_is_not_chosen():
+    assert backends.why_not_triton(CPU) is None
+    assert backends.choose(CPU, "triton") == "triton"
+    assert backends.choose(CPU) in ("numba", "blocked")
