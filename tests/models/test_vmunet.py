@@ -1,3 +1,4 @@
+import math
 import shutil
 
 import pytest
@@ -6,6 +7,7 @@ from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from torch._dynamo.testing import CompileCounterWithBackend
 
+from nnunet_vmunet.losses import CeDiceLoss
 from nnunet_vmunet.models import VMUNet
 from nnunet_vmunet.weights import load_original, rename
 
@@ -134,6 +136,25 @@ def test_compiles_without_graph_breaks_and_once_for_training(backend, monkeypatc
         for batch in (2, 2, 1, 1):  # sliding-window inference: one window and its mirrored copies, of the same size
             compiled(torch.randn(batch, 1, 32, 32))
     assert counter.frame_count <= 3  # once more without gradients, once more for the other batch size
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_trains_under_autocast_on_inputs_scaled_up_a_thousand_times(dtype):
+    torch.manual_seed(0)
+    network = VMUNet(1, 2, **SMALL).train()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
+    image, target = 1000 * torch.randn(2, 1, 32, 32), torch.randint(0, 2, (2, 1, 32, 32))
+    losses = []
+    for _ in range(10):
+        with torch.autocast("cpu", dtype):
+            loss = CeDiceLoss()(network(image), target)
+        optimizer.zero_grad()
+        loss.backward()
+        assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
+        optimizer.step()
+        losses.append(loss.item())
+    assert all(map(math.isfinite, losses))
+    assert losses[-1] < losses[0]
 
 
 def output_and_gradients(run, network, image):
