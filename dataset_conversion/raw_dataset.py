@@ -42,13 +42,14 @@ def note_on_earlier_preprocessing(dataset_name: str, folds: list[Fold] | None) -
     return f"Delete {earlier} first if the images changed: nnU-Net would keep its fingerprint of the old ones"
 
 
-def next_steps(dataset_id: int) -> str:
-    """What the user types after a conversion."""
+def next_steps(dataset_id: int, planner: str = "", plans: str = "") -> str:
+    """What the user types after a conversion: planner and plans are named where they are not nnU-Net's own."""
+    planner_option, plans_option = f" -pl {planner}" if planner else "", f" -p {plans}" if plans else ""
     return (
         "Next:\n"
         "  nnunet-vmunet register    (once per environment)\n"
-        f"  nnUNetv2_plan_and_preprocess -d {dataset_id} -c 2d --verify_dataset_integrity\n"
-        f"  nnUNetv2_train {dataset_id} 2d 0 -tr nnUNetTrainerVMUNet"
+        f"  nnUNetv2_plan_and_preprocess -d {dataset_id} -c 2d{planner_option} --verify_dataset_integrity\n"
+        f"  nnUNetv2_train {dataset_id} 2d 0 -tr nnUNetTrainerVMUNet{plans_option}"
     )
 
 

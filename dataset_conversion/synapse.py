@@ -183,4 +183,4 @@ def _report(
     note = note_on_earlier_preprocessing(target.name, [fold])
     if note:
         print(note)
-    print(next_steps(dataset_id))
+    print(next_steps(dataset_id, "VMUNetPlanner224", "nnUNetVMUNetPlans224"))

@@ -1,6 +1,13 @@
 """Fixtures that every test folder uses."""
 
+from __future__ import annotations
+
 import importlib.util
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -50,3 +57,76 @@ def relative_error():
         return float(np.abs(ours - truth).max() / np.abs(truth).max())
 
     return error
+
+
+@dataclass
+class NnUNet:
+    """nnU-Net's three folders below `folder`, and commands as a user types them there."""
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        for folder in (self.raw, self.preprocessed, self.results):
+            folder.mkdir()
+
+    @property
+    def raw(self) -> Path:
+        return self.folder / "nnUNet_raw"
+
+    @property
+    def preprocessed(self) -> Path:
+        return self.folder / "nnUNet_preprocessed"
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "nnUNet_results"
+
+    @property
+    def device(self) -> list[str]:
+        """What to add to nnUNetv2_train and nnUNetv2_predict."""
+        return [] if torch.cuda.is_available() else ["-device", "cpu"]
+
+    def run(self, *command) -> str:
+        """What the command printed; it must succeed."""
+        start = time.monotonic()
+        finished = subprocess.run(
+            _program(*command), env=self._environment(), text=True, check=False,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        print(f"{time.monotonic() - start:.1f} s: {' '.join(map(str, command))}")
+        assert finished.returncode == 0, finished.stdout[-5000:]
+        return finished.stdout
+
+    def start(self, *command, log: Path) -> subprocess.Popen:
+        """In a process group of its own, so that it can be killed with all its workers."""
+        with open(log, "w") as output:
+            return subprocess.Popen(
+                _program(*command), env=self._environment(), stdout=output, stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )  # fmt: skip
+
+    def _environment(self) -> dict[str, str]:
+        folders = {folder.name: str(folder) for folder in (self.raw, self.preprocessed, self.results)}
+        # Where other processes use the cores too, torch's threads lose several times their speed by waiting actively.
+        waiting = {"OMP_WAIT_POLICY": "passive"}
+        return {**os.environ, **folders, **waiting, "nnUNet_n_proc_DA": "1", "nnUNet_def_n_proc": "2"}
+
+
+def _program(name: str, *arguments) -> list[str]:
+    """Of the environment that the tests run in."""
+    return [str(Path(sys.executable).with_name(name)), *map(str, arguments)]
+
+
+@pytest.fixture(scope="module")
+def registered():
+    """nnU-Net finds the plugin during these tests, and is left as it was."""
+    was_registered = subprocess.run(_program("nnunet-vmunet", "register", "--check"), check=False).returncode == 0
+    subprocess.run(_program("nnunet-vmunet", "register"), check=True)
+    yield
+    if not was_registered:
+        subprocess.run(_program("nnunet-vmunet", "register", "--remove"), check=True)
+
+
+@pytest.fixture
+def nnunet(tmp_path, registered) -> NnUNet:
+    return NnUNet(tmp_path)

@@ -5,8 +5,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -24,43 +22,6 @@ DATASET = "Dataset904_Hippocampus"
 TRAINER = "nnUNetTrainerVMUNet_5epochs"
 LABELS = {"background": 0, "anterior": 1, "posterior": 2}
 TEST_CASES = 15
-DEVICE = [] if torch.cuda.is_available() else ["-device", "cpu"]
-
-
-def program(name: str) -> str:
-    return str(Path(sys.executable).with_name(name))
-
-
-@pytest.fixture(scope="module")
-def registered():
-    """nnU-Net finds the plugin during these tests, and is left as it was."""
-    was_registered = subprocess.run([program("nnunet-vmunet"), "register", "--check"], check=False).returncode == 0
-    subprocess.run([program("nnunet-vmunet"), "register"], check=True)
-    yield
-    if not was_registered:
-        subprocess.run([program("nnunet-vmunet"), "register", "--remove"], check=True)
-
-
-@pytest.fixture(scope="module")
-def work(tmp_path_factory, registered) -> Path:
-    folder = tmp_path_factory.mktemp("nnunet")
-    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
-        (folder / name).mkdir()
-    return folder
-
-
-def environment(work: Path) -> dict[str, str]:
-    folders = {name: str(work / name) for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")}
-    return {**os.environ, **folders, "nnUNet_n_proc_DA": "1", "nnUNet_def_n_proc": "2"}
-
-
-def run(work: Path, *command: str) -> str:
-    finished = subprocess.run(
-        [program(command[0]), *command[1:]], env=environment(work), text=True, check=False,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    assert finished.returncode == 0, finished.stdout[-5000:]
-    return finished.stdout
 
 
 def lay_out_raw_dataset(source: Path, raw: Path) -> tuple[list[str], list[str]]:
@@ -82,17 +43,14 @@ def lay_out_raw_dataset(source: Path, raw: Path) -> tuple[list[str], list[str]]:
     return training, test
 
 
-def train_until_killed(work: Path, fold: Path) -> None:
+def train_until_killed(nnunet, fold: Path) -> None:
     """Start a training and kill it once it has begun an epoch after its first checkpoint."""
-    with open(work / "killed.log", "w") as log:
-        training = subprocess.Popen(
-            [program("nnUNetv2_train"), "904", "2d", "0", "-tr", TRAINER, *DEVICE],
-            env=environment(work), stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
+    log = nnunet.folder / "killed.log"
+    training = nnunet.start("nnUNetv2_train", "904", "2d", "0", "-tr", TRAINER, *nnunet.device, log=log)
     try:
         deadline = time.monotonic() + 600
         while not (fold / "checkpoint_latest.pth").exists():
-            assert training.poll() is None, (work / "killed.log").read_text()[-5000:]
+            assert training.poll() is None, log.read_text()[-5000:]
             assert time.monotonic() < deadline, "no checkpoint within 10 minutes"
             time.sleep(0.2)
         time.sleep(2)
@@ -120,11 +78,11 @@ def mean_dice(predictions: Path, references: Path, cases: list[str]) -> float:
     return float(np.mean(scores))
 
 
-def predict(work: Path, output: Path, checkpoint: str) -> None:
-    run(
-        work, "nnUNetv2_predict", "-i", str(work / "nnUNet_raw" / DATASET / "imagesTs"), "-o", str(output),
+def predict(nnunet, output: Path, checkpoint: str) -> None:
+    nnunet.run(
+        "nnUNetv2_predict", "-i", nnunet.raw / DATASET / "imagesTs", "-o", output,
         "-d", "904", "-c", "2d", "-f", "0", "-tr", TRAINER, "-chk", checkpoint,
-        "--disable_tta", "-npp", "1", "-nps", "1", *DEVICE,
+        "--disable_tta", "-npp", "1", "-nps", "1", *nnunet.device,
     )  # fmt: skip
 
 
@@ -135,16 +93,16 @@ def save_untrained(fold: Path, name: str) -> None:
     torch.save(checkpoint, fold / name)
 
 
-def test_hippocampus_from_raw_volumes_to_predictions(work, shared):
+def test_hippocampus_from_raw_volumes_to_predictions(nnunet, shared):
     source = shared / "data" / "msd_hippocampus"
-    raw = work / "nnUNet_raw" / DATASET
+    raw = nnunet.raw / DATASET
     training, test = lay_out_raw_dataset(source, raw)
 
-    run(work, "nnUNetv2_plan_and_preprocess", "-d", "904", "-c", "2d", "--verify_dataset_integrity",
-        "-npfp", "2", "-np", "2")  # fmt: skip
-    fold = work / "nnUNet_results" / DATASET / f"{TRAINER}__nnUNetPlans__2d" / "fold_0"
-    train_until_killed(work, fold)
-    log = run(work, "nnUNetv2_train", "904", "2d", "0", "-tr", TRAINER, "--c", *DEVICE)
+    nnunet.run("nnUNetv2_plan_and_preprocess", "-d", "904", "-c", "2d", "--verify_dataset_integrity",
+               "-npfp", "2", "-np", "2")  # fmt: skip
+    fold = nnunet.results / DATASET / f"{TRAINER}__nnUNetPlans__2d" / "fold_0"
+    train_until_killed(nnunet, fold)
+    log = nnunet.run("nnUNetv2_train", "904", "2d", "0", "-tr", TRAINER, "--c", *nnunet.device)
 
     # It took up after the epochs that were saved, at the schedule's rate, and went on to the end.
     continued = rates(log)
@@ -158,13 +116,14 @@ def test_hippocampus_from_raw_volumes_to_predictions(work, shared):
     assert saved["batch_size"] == 32
 
     validated = {file.name.removesuffix(".nii.gz") for file in (fold / "validation").glob("*.nii.gz")}
-    split = json.loads((work / "nnUNet_preprocessed" / DATASET / "splits_final.json").read_text())[0]
+    split = json.loads((nnunet.preprocessed / DATASET / "splits_final.json").read_text())[0]
     assert validated == set(split["val"]) < set(training)
 
-    predict(work, work / "predictions", "checkpoint_final.pth")
-    assert sorted(f.name for f in (work / "predictions").glob("*.nii.gz")) == [f"{case}.nii.gz" for case in test]
+    predictions = nnunet.folder / "predictions"
+    predict(nnunet, predictions, "checkpoint_final.pth")
+    assert sorted(f.name for f in predictions.glob("*.nii.gz")) == [f"{case}.nii.gz" for case in test]
     for case in test:
-        prediction = sitk.ReadImage(work / "predictions" / f"{case}.nii.gz")
+        prediction = sitk.ReadImage(predictions / f"{case}.nii.gz")
         image = sitk.ReadImage(raw / "imagesTs" / f"{case}_0000.nii.gz")
         assert prediction.GetSize() == image.GetSize()
         assert prediction.GetSpacing() == pytest.approx(image.GetSpacing())
@@ -172,19 +131,21 @@ def test_hippocampus_from_raw_volumes_to_predictions(work, shared):
         assert prediction.GetDirection() == pytest.approx(image.GetDirection())
 
     save_untrained(fold, "checkpoint_untrained.pth")
-    predict(work, work / "untrained", "checkpoint_untrained.pth")
-    trained = mean_dice(work / "predictions", source / "labels", test)
-    untrained = mean_dice(work / "untrained", source / "labels", test)
+    untrained_predictions = nnunet.folder / "untrained"
+    predict(nnunet, untrained_predictions, "checkpoint_untrained.pth")
+    trained = mean_dice(predictions, source / "labels", test)
+    untrained = mean_dice(untrained_predictions, source / "labels", test)
     print(f"Dice on {len(test)} volumes: {trained:.3f} after 5 epochs, {untrained:.3f} untrained")
     # Modest, because 5 epochs are 140 steps from random weights; what the training teaches must show all the same.
     assert trained > 0.3
     assert trained > untrained + 0.25
 
 
-def test_demo_segments_photographs_that_it_held_out(tmp_path, registered):
+def test_demo_segments_photographs_that_it_held_out(nnunet):
     """Everything in one command: the demo itself fails below a mean Dice of 0.85."""
-    log = run(tmp_path, "nnunet-vmunet", "demo", "-o", str(tmp_path / "demo"))
+    demo = nnunet.folder / "demo"
+    log = nnunet.run("nnunet-vmunet", "demo", "-o", demo)
     dice = [float(value) for value in re.findall(r"ISIC_\d+ .* Dice ([\d.]+)", log)]
     assert len(dice) == 6
     assert np.mean(dice) >= 0.85
-    assert (tmp_path / "demo" / "demo.png").stat().st_size > 50_000
+    assert (demo / "demo.png").stat().st_size > 50_000

@@ -8,6 +8,7 @@ continued training agree on it without talking to each other.
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 
@@ -64,6 +65,12 @@ class PassLoader(nnUNetDataLoader):
         self.first_batch = first_batch
         self.num_workers = num_workers
         self.batches_drawn = 0
+
+    def set_thread_id(self, thread_id: int) -> None:
+        """batchgenerators calls this in each worker process, first of all."""
+        super().set_thread_id(thread_id)
+        # The trainer's own process has built the network by now, on OpenMP threads that its forks wait for in vain.
+        torch.set_num_threads(1)
 
     def get_indices(self) -> Sequence[tuple[str, int]]:
         batch = self.first_batch + self.batches_drawn * self.num_workers + self.thread_id

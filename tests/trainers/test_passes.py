@@ -1,7 +1,10 @@
+import multiprocessing
+import os
 from collections import Counter
 
 import numpy as np
 import pytest
+import torch
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
 from nnunet_vmunet.trainers.passes import PassChain, PassLoader, SliceDataset
@@ -107,3 +110,22 @@ def test_chain_is_the_same_from_any_place(n):
     chain = PassChain(n)
     assert [chain[p] for p in reversed(range(3 * n))] == forwards[::-1]
     assert sorted(forwards[:n]) == list(range(n))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_worker_computes_though_its_parent_did():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    patches = torch.ones(224 * 224, 2)
+    patches @ torch.ones(2, 2)  # starts OpenMP's threads
+
+    def worker():
+        loader().set_thread_id(0)
+        patches @ torch.ones(2, 2)  # as nnU-Net's spatial transform rotates a grid
+
+    process = multiprocessing.get_context("fork").Process(target=worker)
+    process.start()
+    process.join(30)
+    process.kill()
+    torch.set_num_threads(threads)
+    assert process.exitcode == 0
