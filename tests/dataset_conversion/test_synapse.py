@@ -71,8 +71,8 @@ def test_the_end_says_what_was_written_and_what_comes_next(convert_synapse, syna
     assert convert_synapse.out.endswith(
         "Next:\n"
         "  nnunet-vmunet register    (once per environment)\n"
-        "  nnUNetv2_plan_and_preprocess -d 27 -c 2d --verify_dataset_integrity\n"
-        "  nnUNetv2_train 27 2d 0 -tr nnUNetTrainerVMUNet\n"
+        "  nnUNetv2_plan_and_preprocess -d 27 -c 2d -pl VMUNetPlanner224 --verify_dataset_integrity\n"
+        "  nnUNetv2_train 27 2d 0 -tr nnUNetTrainerVMUNet -p nnUNetVMUNetPlans224\n"
     )
 
 
