@@ -23,6 +23,10 @@ def test_wrong_arguments_exit_with_2(arguments):
         "evaluate",
         "evaluate isic",
         "evaluate synapse",
+        "weights",
+        "weights download",
+        "weights import",
+        "weights show",
         "demo",
     ],
 )

@@ -19,12 +19,15 @@ from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import nn
+from torch._dynamo import OptimizedModule
 
 from ..architecture import OUR_NETWORKS, paper_architecture
 from ..losses import BinaryBceDiceLoss, CeDiceLoss, RegionBceDiceLoss
 from ..schedule import CosineSchedule
+from ..weights.fingerprint import fingerprint
 from .batch_size import paper_batch_size
 from .passes import PassLoader, SliceDataset
+from .starting_weights import describe_start
 
 P_ROTATION = 0.5  # the original rotates every other image
 MAX_VALIDATION_BATCHES = 50  # nnU-Net's: the score during training is an estimate, the real validation comes at the end
@@ -51,12 +54,24 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
         self.enable_deep_supervision = False
         self.oversample_foreground_percent = 0.0
         self.save_every = min(10, max(1, self.num_epochs // 10))  # our epochs are shorter than nnU-Net's
+        self.initialised = ""  # fingerprint of the network before any weights were loaded
         self.datasets: tuple[SliceDataset, SliceDataset] | None = None
 
     def initialize(self) -> None:
         if not self.was_initialized:
             self._plan_for_vmunet()
         super().initialize()
+        self.initialised = fingerprint(self._bare_network().state_dict())
+
+    def on_train_start(self) -> None:
+        super().on_train_start()
+        if self.current_epoch == 0:
+            self.print_to_log_file(describe_start(self.initialised, self._bare_network().state_dict()))
+
+    def _bare_network(self) -> nn.Module:
+        """Without the wrappers of distributed training and torch.compile."""
+        network = self.network.module if self.is_ddp else self.network
+        return network._orig_mod if isinstance(network, OptimizedModule) else network
 
     def _plan_for_vmunet(self) -> None:
         """Put our network and a batch size for it into plans made for another; one pass is an epoch either way."""
@@ -182,7 +197,7 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
         augmenter = MultiThreadedAugmenter(
             loader, None, workers, pin_memory=self.device.type == "cuda", wait_time=0.002
         )
-        augmenter._start()  # forks now, before this process has computed anything
+        augmenter._start()  # forks now, not in the first epoch
         return augmenter
 
     def _first_sample_of_this_rank(self) -> int:

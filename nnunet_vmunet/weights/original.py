@@ -10,11 +10,12 @@ from os import PathLike
 import torch
 from torch import Tensor
 
-from .models import VMUNet
+from ..models import VMUNet
+from .adapt import adapt
 
 # Original name -> ours. Applied in this order, each at most once.
 RENAMES = (
-    (r"^(module\.)?(vmunet\.)?", ""),  # DataParallel's prefix, and the one that published checkpoints carry
+    (r"^(module\.)?(_orig_mod\.)?(vmunet\.)?", ""),  # DataParallel's, torch.compile's, and published checkpoints'
     (r"^patch_embed\.", "encoder.patch_embed."),
     (r"^layers\.", "encoder.stages."),
     (r"^layers_up\.", "decoder.stages."),
@@ -24,8 +25,6 @@ RENAMES = (
     (r"\.self_attention\.", ".ss2d."),
 )
 CONTAINERS = ("model_state_dict", "state_dict", "model")  # what training scripts wrap a state dict in
-PATCH_EMBEDDING = "encoder.patch_embed.proj.weight"
-OUTPUT_LAYER = "decoder.seg_layers.0."
 
 
 @dataclass
@@ -38,8 +37,10 @@ class LoadReport:
     missing: list[str] = field(default_factory=list)  # in the model and not in the file: left as they were
 
     def __str__(self) -> str:
-        lines = [f"{len(self.loaded)} tensors loaded, {len(self.adapted)} adapted, "
-                 f"{len(self.left_over)} left over, {len(self.missing)} not in the file"]
+        lines = [
+            f"{len(self.loaded)} tensors loaded, {len(self.adapted)} adapted, "
+            f"{len(self.left_over)} left over, {len(self.missing)} not in the file"
+        ]
         lines += [f"  adapted    {name}: {how}" for name, how in self.adapted.items()]
         lines += [f"  left over  {name}: {why}" for name, why in self.left_over.items()]
         lines += [f"  missing    {name}" for name in self.missing]
@@ -50,8 +51,8 @@ def load_original(model: VMUNet, path_or_state_dict: str | PathLike | Mapping[st
     """Load a state dict or checkpoint that uses the original's names into `model`.
 
     A 3-channel patch embedding is summed for a 1-channel model, which equals repeating the image three times, as the
-    original does. One output channel becomes two heads, background logit 0 and the lesion's logit, whose softmax is
-    the original's sigmoid.
+    original does, and is repeated and rescaled for other numbers. One output channel becomes two heads, background
+    logit 0 and the lesion's logit, whose softmax is the original's sigmoid.
 
     Args:
         model: changed in place; tensors that the file lacks stay as they are.
@@ -69,7 +70,7 @@ def load_original(model: VMUNet, path_or_state_dict: str | PathLike | Mapping[st
         if name not in target:
             report.left_over[original_name] = "no such tensor in VM-UNet"
             continue
-        fitted, how = _fit(name, tensor, target[name].shape)
+        fitted, how = adapt(name, tensor, target[name].shape)
         if fitted is None:
             report.left_over[original_name] = how
             continue
@@ -88,7 +89,7 @@ def load_original(model: VMUNet, path_or_state_dict: str | PathLike | Mapping[st
 
 
 def rename(original_name: str) -> str:
-    """The original's name of a tensor, with or without prefix, in our naming."""
+    """The original's name of a tensor, with or without prefix, in our naming; our own names stay as they are."""
     for pattern, replacement in RENAMES:
         original_name = re.sub(pattern, replacement, original_name, count=1)
     return original_name
@@ -100,17 +101,6 @@ def _state_dict(source) -> Mapping[str, Tensor]:
         if isinstance(content.get(container), Mapping):
             content = content[container]
     return {name: tensor for name, tensor in content.items() if isinstance(tensor, Tensor)}
-
-
-def _fit(name: str, tensor: Tensor, shape: torch.Size) -> tuple[Tensor | None, str]:
-    """The tensor in the wanted shape with how it was adapted ("" if it fits), or None with the reason."""
-    if tensor.shape == shape:
-        return tensor, ""
-    if name == PATCH_EMBEDDING and shape[1] == 1:
-        return tensor.sum(1, keepdim=True), f"{tensor.shape[1]} input channels summed to 1"
-    if name.startswith(OUTPUT_LAYER) and len(tensor) == 1 and shape[0] == 2:
-        return torch.cat([torch.zeros_like(tensor), tensor]), "1 output channel to 2 heads, background logit 0"
-    return None, f"has shape {tuple(tensor.shape)}, this model {tuple(shape)}"
 
 
 def _describe(source) -> str:

@@ -1,0 +1,133 @@
+"""Open a weights file without executing anything in it, and tell what it is."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from . import vmamba
+from .digest import compare_digest
+from .original import rename
+
+# What training scripts wrap a state dict in; of several the first is taken. The paper's authors took VMamba's `model`.
+CONTAINERS = ("network_weights", "model_state_dict", "state_dict", "model", "model_ema")
+EMA = "model_ema"
+# DataParallel's, torch.compile's, and the one that published VM-UNet checkpoints carry.
+PREFIX = re.compile(r"^(module\.)?(_orig_mod\.)?(vmunet\.)?")
+COUNTERS = ("total_ops", "total_params")  # thop leaves them in checkpoints of networks whose operations it counted
+OURS = "encoder.stages.0.blocks.0.ss2d.x_proj_weight"
+ZIP, PICKLE = b"PK", b"\x80"  # how torch.save's files begin, today's and those from before torch 1.6
+CUT_OFF = "is cut off or damaged: download or copy it again"
+
+
+class Kind(Enum):
+    VMAMBA = "VMamba v0, trained on ImageNet"
+    ORIGINAL = "VM-UNet, trained with the original implementation"
+    OURS = "VM-UNet of this plugin"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    file: Path
+    sha256: str
+    kind: Kind
+    description: str
+    container: str | None  # the key that the tensors were taken from; None for a bare state dict
+    tensors: dict[str, Tensor]  # names as in the file, without prefixes
+    provenance: dict  # what `weights import` wrote into the file; empty for others
+
+    def places(self, name: str) -> list[str]:
+        """Our names for a tensor."""
+        return vmamba.places(name) if self.kind is Kind.VMAMBA else [rename(name)]
+
+
+def open_checkpoint(file: str | Path, *, trust: bool = False, ema: bool = False) -> Checkpoint:
+    """Read a checkpoint of VMamba v0, of the original VM-UNet or of ours.
+
+    Args:
+        trust: let `torch.load` build whatever objects the file asks for, which can run any code. nnU-Net's own
+            checkpoints need it, because they hold more than tensors.
+        ema: take VMamba's moving average (`model_ema`) instead of `model`.
+
+    Raises:
+        InputError: the file cannot be read, holds more than tensors, or is of another network.
+    """
+    file = Path(file)
+    sha256 = compare_digest(file) if file.is_file() else ""  # no file: the next line says so
+    content = _load(file, trust)
+    if not isinstance(content, Mapping):
+        raise InputError(f"{file} is no checkpoint: it holds a {type(content).__name__} instead of named tensors")
+    container = _container(file, content, ema)
+    named = content if container is None else content[container]
+    tensors = {PREFIX.sub("", str(name)): value for name, value in named.items() if isinstance(value, Tensor)}
+    tensors = {name: tensor for name, tensor in tensors.items() if name.rpartition(".")[2] not in COUNTERS}
+    kind, description = _identify(file, tensors)
+    return Checkpoint(file, sha256, kind, description, container, tensors, content.get("provenance") or {})
+
+
+def _load(file: Path, trust: bool):
+    try:
+        with open(file, "rb") as opened:
+            beginning = opened.read(2)
+    except OSError as error:
+        raise InputError(f"{file} cannot be read, check the path ({error.strerror})") from error
+    if not beginning.startswith((ZIP, PICKLE)):
+        what = "is empty" if not beginning else "is no PyTorch checkpoint"
+        raise InputError(f"{file} {what}: give a file that torch.save wrote (.pth, .pt)")
+    try:
+        return torch.load(file, map_location="cpu", weights_only=not trust)
+    except Exception as error:  # a damaged file can fail anywhere, a trusted one in code of its own
+        raise InputError(f"{file} {_why_it_failed(error)}") from error
+
+
+def _why_it_failed(error: Exception) -> str:
+    refused = re.search(r"GLOBAL (\S+)", str(error))
+    if refused:
+        return (
+            f"holds more than tensors ({refused[1]}), and building that can run code: "
+            "give --trust only if you trust whoever made it"
+        )
+    if isinstance(error, (ImportError, AttributeError)):
+        return f"holds objects of a package that is not installed here ({error}): install it, or save the weights alone"
+    if "TorchScript" in str(error):
+        return "is a TorchScript program, not a checkpoint: give the file with the weights"
+    if isinstance(error, (RuntimeError, EOFError, OSError, pickle.UnpicklingError, ValueError)):
+        return CUT_OFF
+    return f"cannot be loaded ({type(error).__name__}): {CUT_OFF}"
+
+
+def _container(file: Path, content: Mapping, ema: bool) -> str | None:
+    found = [key for key in CONTAINERS if isinstance(content.get(key), Mapping)]
+    if not ema:
+        return found[0] if found else None
+    if EMA not in found:
+        raise InputError(f"{file} holds no {EMA}: leave out --ema")
+    return EMA
+
+
+def _identify(file: Path, tensors: Mapping[str, Tensor]) -> tuple[Kind, str]:
+    if not tensors:
+        raise InputError(f"{file} holds no named tensors: it is no checkpoint of a network")
+    if any("relative_position_bias_table" in name for name in tensors):
+        raise InputError(f"{file} holds weights of a Swin Transformer, which has no place for them in VM-UNet")
+    if vmamba.is_v2(tensors):
+        raise InputError(
+            f"{file} is VMamba of a later version (blocks with an MLP), another architecture: "
+            "take a v0 file such as vssmsmall_dp03_ckpt_epoch_238.pth"
+        )
+    if OURS in tensors:
+        return Kind.OURS, Kind.OURS.value
+    if any(name.startswith(("layers_up.", "final_up.")) for name in tensors) and vmamba.is_v0(tensors):
+        return Kind.ORIGINAL, Kind.ORIGINAL.value
+    if vmamba.is_v0(tensors):
+        return Kind.VMAMBA, vmamba.describe(tensors)
+    raise InputError(f"{file} is of another network, neither VMamba v0 nor VM-UNet: its tensors begin with "
+                     f"{next(iter(tensors))}")  # fmt: skip

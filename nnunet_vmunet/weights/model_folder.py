@@ -1,0 +1,108 @@
+"""A model folder as nnU-Net leaves it after a training, made from weights that were trained elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import torch
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+from ..architecture import OUR_NETWORKS, paper_architecture
+from ..dataset_conversion.atomic_folder import atomic_folder
+from ..errors import InputError
+from .checkpoint import Checkpoint, Kind
+from .fill import Filled
+from .normalization import as_the_original
+from .target import CONFIGURATION, Target
+
+TRAINER = "nnUNetTrainerVMUNet"
+CHECKPOINT = Path("fold_0", "checkpoint_final.pth")
+OF_AN_IMPORT = {"plans.json", "dataset.json", "dataset_fingerprint.json", "provenance.json", str(CHECKPOINT)}
+
+
+def refuse_unfit_for_prediction(target: Target, checkpoint: Checkpoint) -> None:
+    """Raise InputError where no model folder can be made of this, before anything long is done."""
+    if target.dataset is None:
+        raise InputError("--as-model needs --dataset, whose plans go into the model folder")
+    if target.dataset.plans is None:
+        raise InputError(f"--as-model needs plans of {target.dataset.name}: run nnUNetv2_plan_and_preprocess -c 2d")
+    if checkpoint.kind is Kind.VMAMBA:
+        raise InputError(f"{checkpoint.file} is VMamba's, which cannot segment before it is trained: leave out "
+                         "--as-model, and train with -pretrained_weights")  # fmt: skip
+    if checkpoint.kind is Kind.OURS:
+        raise InputError(f"{checkpoint.file} is this plugin's and has a model folder where it was trained: take that "
+                         "along with nnUNetv2_export_model_to_zip")  # fmt: skip
+
+
+def write_model_folder(target: Target, checkpoint: Checkpoint, filled: Filled, provenance: dict, *,
+                       overwrite: bool) -> tuple[Path, str]:  # fmt: skip
+    """Write fold 0 of `target.dataset` into $nnUNet_results, complete or not at all.
+
+    Returns:
+        The folder, and one line on how its plans normalise images.
+
+    Raises:
+        InputError: the output layer does not fit, or a trained model lies there.
+    """
+    if filled.initialised:
+        raise InputError(
+            f"{checkpoint.file} has other classes than {target.dataset.name} ({target.num_classes} output channels): "
+            "it cannot predict them; leave out --as-model, and train with -pretrained_weights"
+        )
+    plans, normalisation = as_the_original(_plans_for_vmunet(target.dataset.plans), CONFIGURATION)
+    folder = _model_folder(target)
+    _refuse_trained(folder)
+    with atomic_folder(folder, overwrite=overwrite) as partial:
+        _write_json(partial / "plans.json", plans)
+        _write_json(partial / "dataset.json", target.dataset.dataset_json)
+        _write_json(partial / "provenance.json", provenance)
+        fingerprint = target.dataset.folder / "dataset_fingerprint.json"
+        if fingerprint.is_file():
+            shutil.copy(fingerprint, partial)
+        (partial / CHECKPOINT).parent.mkdir()
+        torch.save(_checkpoint(plans, target, filled, provenance), partial / CHECKPOINT)
+    return folder, normalisation
+
+
+def _plans_for_vmunet(plans: dict) -> dict:
+    """The plans with configuration 2d alone, whole, and with our network, as the trainer would save them."""
+    settings = dict(PlansManager(plans).get_configuration(CONFIGURATION).configuration)
+    if settings["architecture"]["network_class_name"] not in OUR_NETWORKS:
+        settings["architecture"] = paper_architecture()
+    return {**plans, "configurations": {CONFIGURATION: settings}}
+
+
+def _model_folder(target: Target) -> Path:
+    results = os.environ.get("nnUNet_results")
+    if not results:
+        raise InputError("nnUNet_results is not set: export nnUNet_results=FOLDER, where nnUNetv2_predict looks")
+    return Path(results, target.dataset.name, f"{TRAINER}__{target.dataset.plans_name}__{CONFIGURATION}")
+
+
+def _refuse_trained(folder: Path) -> None:
+    """A training of days must not go for an import, --overwrite or not."""
+    there = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
+    others = sorted(there - OF_AN_IMPORT)
+    if others or (there and "provenance.json" not in there):
+        raise InputError(f"{folder} holds a training ({next(iter(others), CHECKPOINT)}): move it away, or give copied "
+                         "plans of another name with -pl")  # fmt: skip
+
+
+def _checkpoint(plans: dict, target: Target, filled: Filled, provenance: dict) -> dict:
+    """What nnUNetv2_predict reads. There is no optimiser in it, so that no training can go on from it."""
+    return {
+        "network_weights": filled.state_dict,
+        "trainer_name": TRAINER,
+        "init_args": {
+            "plans": plans, "configuration": CONFIGURATION, "fold": 0, "dataset_json": target.dataset.dataset_json,
+        },
+        "inference_allowed_mirroring_axes": None,  # the original predicts without mirroring
+        "provenance": provenance,
+    }  # fmt: skip
+
+
+def _write_json(file: Path, content: dict) -> None:
+    file.write_text(json.dumps(content, indent=4) + "\n")

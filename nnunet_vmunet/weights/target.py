@@ -1,0 +1,96 @@
+"""The VM-UNet that weights are imported for: by numbers, or as a dataset needs it."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from nnunetv2.utilities.label_handling.label_handling import LabelManager
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+from ..architecture import OUR_NETWORKS, paper_architecture
+from ..errors import InputError
+from ..models import VMUNet
+
+CONFIGURATION = "2d"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What nnU-Net knows of a dataset; without plans where it was not planned yet."""
+
+    name: str
+    folder: Path  # in $nnUNet_preprocessed, or in $nnUNet_raw
+    dataset_json: dict
+    plans_name: str
+    plans: dict | None
+
+
+@dataclass(frozen=True)
+class Target:
+    input_channels: int
+    num_classes: int  # output channels, the background's included
+    arch_kwargs: dict = field(default_factory=lambda: paper_architecture()["arch_kwargs"])
+    dataset: Dataset | None = None
+
+    def network(self, seed: int) -> VMUNet:
+        """Initialised, the same for the same seed."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return VMUNet(self.input_channels, self.num_classes, **self.arch_kwargs)
+
+
+def target_for_dataset(dataset: str, plans_name: str = "nnUNetPlans") -> Target:
+    """Channels, classes and, where there are plans for VM-UNet, its sizes.
+
+    Args:
+        dataset: nnU-Net's id or name, in $nnUNet_preprocessed or else in $nnUNet_raw.
+
+    Raises:
+        InputError: it is in neither.
+    """
+    found = _dataset(dataset, plans_name)
+    architecture = paper_architecture()
+    if found.plans is not None:
+        planned = PlansManager(found.plans).get_configuration(CONFIGURATION).configuration["architecture"]
+        if planned["network_class_name"] in OUR_NETWORKS:
+            architecture = planned
+    description = found.dataset_json
+    channels = description.get("channel_names") or description["modality"]
+    labels = LabelManager(description["labels"], description.get("regions_class_order"))
+    return Target(len(channels), labels.num_segmentation_heads, architecture["arch_kwargs"], found)
+
+
+def _dataset(dataset: str, plans_name: str) -> Dataset:
+    searched = [Path(os.environ[name]) for name in ("nnUNet_preprocessed", "nnUNet_raw") if os.environ.get(name)]
+    if not searched:
+        raise InputError("neither nnUNet_preprocessed nor nnUNet_raw is set: export them, or give --input-channels "
+                         "and --num-classes instead of --dataset")  # fmt: skip
+    pattern = f"Dataset{int(dataset):03d}_*" if dataset.isdecimal() else dataset
+    for place in searched:
+        found = sorted(folder for folder in place.glob(pattern) if (folder / "dataset.json").is_file())
+        if len(found) > 1:
+            raise InputError(f"--dataset {dataset}: {place} holds {found[0].name} and {found[1].name}, give the name")
+        if found:
+            return _read(found[0], plans_name)
+    raise InputError(f"--dataset {dataset}: no such dataset in {' or '.join(map(str, searched))}")
+
+
+def _read(folder: Path, plans_name: str) -> Dataset:
+    file = folder / f"{plans_name}.json"
+    plans = _load(file) if file.is_file() else None
+    if plans is None and plans_name != "nnUNetPlans":
+        raise InputError(f"{file} is not there: plan first, or choose other plans with -pl")
+    if plans is not None and CONFIGURATION not in plans.get("configurations", {}):
+        raise InputError(f"{file} has no configuration {CONFIGURATION}: plan with -c {CONFIGURATION}")
+    return Dataset(folder.name, folder, _load(folder / "dataset.json"), plans_name, plans)
+
+
+def _load(file: Path) -> dict:
+    try:
+        return json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file} cannot be read, copy it again ({error})") from error
