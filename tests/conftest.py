@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import torch
 
+from nnunet_vmunet.cli import main
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -57,6 +59,39 @@ def relative_error():
         return float(np.abs(ours - truth).max() / np.abs(truth).max())
 
     return error
+
+
+@dataclass
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(capfd):
+    """run("convert", "images", "-i", folder, ...) as the shell would, in-process."""
+
+    def run(*arguments) -> Outcome:
+        capfd.readouterr()
+        code = main([str(argument) for argument in arguments])
+        return Outcome(code, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def refused(run):
+    """Run what must fail: exit code 2 and one line on stderr, which is returned."""
+
+    def refused(*arguments) -> str:
+        outcome = run(*arguments)
+        assert outcome.code == 2
+        assert outcome.err.startswith("nnunet-vmunet: error: ")
+        assert outcome.err.count("\n") == 1
+        return outcome.err
+
+    return refused
 
 
 @dataclass

@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from release_layouts import Releases
 from synapse_layouts import SynapseReleases
-
-from nnunet_vmunet.cli import main
-
-
-@dataclass
-class Outcome:
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture
@@ -66,29 +56,3 @@ def raw(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("nnUNet_preprocessed", str(tmp_path / "preprocessed"))
     monkeypatch.setenv("nnUNet_results", str(tmp_path / "results"))
     return folder
-
-
-@pytest.fixture
-def run(capfd):
-    """run("convert", "images", "-i", folder, ...) as the shell would, in-process."""
-
-    def run(*arguments) -> Outcome:
-        capfd.readouterr()
-        code = main([str(argument) for argument in arguments])
-        return Outcome(code, *capfd.readouterr())
-
-    return run
-
-
-@pytest.fixture
-def refused(run):
-    """Run what must fail: exit code 2 and one line on stderr, which is returned."""
-
-    def refused(*arguments) -> str:
-        outcome = run(*arguments)
-        assert outcome.code == 2
-        assert outcome.err.startswith("nnunet-vmunet: error: ")
-        assert outcome.err.count("\n") == 1
-        return outcome.err
-
-    return refused

@@ -3,48 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from PIL import Image
-
-from nnunet_vmunet.cli import main
-
-
-@dataclass
-class Outcome:
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def run(capfd):
-    """run("evaluate", "isic", "-p", folder, ...) as the shell would, in-process."""
-
-    def run(*arguments) -> Outcome:
-        capfd.readouterr()
-        code = main([str(argument) for argument in arguments])
-        return Outcome(code, *capfd.readouterr())
-
-    return run
-
-
-@pytest.fixture
-def refused(run):
-    """Run what must fail: exit code 2 and one line on stderr, which is returned."""
-
-    def refused(*arguments) -> str:
-        outcome = run(*arguments)
-        assert outcome.code == 2
-        assert outcome.err.startswith("nnunet-vmunet: error: ")
-        assert outcome.err.count("\n") == 1
-        return outcome.err
-
-    return refused
 
 
 class Pairs:

@@ -15,8 +15,8 @@ SIZES = {
     "one row": (1, 1, 7, 48, 5),
     "one column": (2, 5, 1, 1, 16),
     "odd, one channel": (1, 3, 5, 1, 5),
-    "two images, two tiles": (2, 7, 6, 100, 16),
-    "three tiles and two blocks": (1, 9, 8, 200, 5),
+    "two images, three tiles": (2, 7, 6, 100, 16),
+    "five tiles and three blocks": (1, 9, 8, 200, 5),
 }
 
 

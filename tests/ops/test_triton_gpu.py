@@ -43,11 +43,8 @@ COMPILED = {  # channels, what the pixels' tensors are, and the bytes a thread m
     "stage 1, float32": (192, torch.float32, 0),
     "stage 1, bfloat16": (192, torch.bfloat16, 0),
     "part of a tile": (208, torch.float32, 0),
-    "odd channels": (
-        193,
-        torch.float32,
-        16,
-    ),  # which no network has: 4 registers too many, where accesses are unaligned
+    # Rows unaligned, unlike the paper's: 4 registers too many.
+    "odd channels": (193, torch.float32, 16),
 }
 KERNELS = ("chunk_ends", "chain_chunks", "scan", "scan_backward")
 BINARIES = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
