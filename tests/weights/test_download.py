@@ -20,6 +20,7 @@ from nnunet_vmunet.errors import InputError
 from nnunet_vmunet.weights import download
 from nnunet_vmunet.weights.digest import compare_digest
 from nnunet_vmunet.weights.download import cache_folder, download_weights
+from nnunet_vmunet.weights.transfer import Patience
 
 NAME = "vssmsmall_dp03_ckpt_epoch_238.pth"
 TIMEOUT_S = 1.5  # a busy machine must not look like a stalled server
@@ -136,8 +137,8 @@ def fetch(server, tmp_path):
     """download_weights from the local server; the folder's name needs quotes in a shell."""
 
     def run(url: str | None = None, tries: int = 4) -> Path:
-        return download_weights("vmamba-s", tmp_path / "my cache", url or server.url,
-                                timeout_s=TIMEOUT_S, tries=tries, pause_s=0.01)  # fmt: skip
+        patience = Patience(TIMEOUT_S, tries, pause_s=0.01)
+        return download_weights("vmamba-s", tmp_path / "my cache", url or server.url, patience)
 
     return run
 
@@ -362,7 +363,7 @@ def test_nobody_listens(server, fetch):
 def test_the_earlier_tag_where_the_later_is_gone(server, tmp_path, monkeypatch):
     monkeypatch.setattr(download, "RELEASES", (f"{server.url}%23new/", f"{server.url}%23old/"))
     server.replies = in_order(status(404), whole())
-    download_weights("vmamba-s", tmp_path, timeout_s=TIMEOUT_S)
+    download_weights("vmamba-s", tmp_path, patience=Patience(TIMEOUT_S))
     assert [path for path, _ in server.requests] == [f"/%23new/{NAME}", f"/%23old/{NAME}"]
 
 
