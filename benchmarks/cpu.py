@@ -8,8 +8,6 @@ training step, less what it held before the step; Linux only.
 
 from __future__ import annotations
 
-import argparse
-import json
 import multiprocessing
 import os
 import platform
@@ -17,19 +15,15 @@ import statistics
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from functools import partial
 
 import torch
 from original import ss2d_scan_original
+from report import IMAGE, STAGES, STATES, Row, arguments, report, software
 
-from nnunet_vmunet import __version__
 from nnunet_vmunet.models import VMUNet, ss2d
 from nnunet_vmunet.ops import backends, ss2d_scan
 
-STAGES = {1: (64, 192), 2: (32, 384), 3: (16, 768), 4: (8, 1536)}  # of a 256×256 image: side, channels D
-STATES = 16
-IMAGE = 256
 REFERENCE = "loop"
 KEEP_EVERY_STEP = (REFERENCE, "naive")  # in the backward pass, which takes gigabytes for each image
 LARGEST_BATCH_THAT_FITS = 1  # of those, backward
@@ -37,58 +31,28 @@ LARGEST_BATCH_THAT_FITS = 1  # of those, backward
 RETURN_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 
 
-@dataclass
-class Row:
-    what: str  # op stage 1, network batch 1, ...
-    measure: str  # forward, backward, forward+backward (ms) or peak memory (MB)
-    values: dict[str, float]  # by backend
-
-    def line(self, names: list[str]) -> str:
-        cells = [f"{self.values[name]:.4g}{self._ratios(name)}" if name in self.values else "" for name in names]
-        return f"| {self.what} | {self.measure} | " + " | ".join(cells) + " |"
-
-    def _ratios(self, name: str) -> str:
-        """How many times less than the reference, and how many times the identity."""
-        against = []
-        if REFERENCE in self.values and name != REFERENCE:
-            against.append(f"{self.values[REFERENCE] / self.values[name]:.1f}x less")
-        if "identity" in self.values and name != "identity":
-            against.append(f"{self.values[name] / self.values['identity']:.2f}x identity")
-        return f" ({', '.join(against)})" if against else ""
-
-
 def main() -> None:
-    args = _arguments()
+    args = arguments(__doc__, 7, "interleaved rounds (the reference takes part in one)")
     names = [REFERENCE, "naive", "blocked"]
     if backends.why_not_numba(torch.device("cpu")) is None:
         names.append("numba")
-    machine = _machine()
-    print("\n".join(f"{key}: {value}" for key, value in machine.items()), flush=True)
-    columns = [*names, "identity"]
-    print(f"\n| | | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 2)}")
-    rows = []
-    for row in _all_rows(names, args.rounds):
-        print(row.line(columns), flush=True)
-        rows.append(row)
-    if args.output:
-        with open(args.output, "w") as file:
-            json.dump({"machine": machine, "rows": [asdict(row) for row in rows]}, file, indent=1)
+    report(_machine(), [*names, "identity"], _all_rows(names, args.rounds), args.output, _cell)
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("-o", dest="output", help="write the numbers to this JSON file too")
-    parser.add_argument("--rounds", type=int, default=7, help="interleaved rounds (the reference takes part in one)")
-    return parser.parse_args()
+def _cell(row: Row, name: str) -> str:
+    """With how many times less than the reference it is, and how many times the identity."""
+    value, against = row.values[name], []
+    if REFERENCE in row.values and name != REFERENCE:
+        against.append(f"{row.values[REFERENCE] / value:.1f}x less")
+    if "identity" in row.values and name != "identity":
+        against.append(f"{value / row.values['identity']:.2f}x identity")
+    return f"{value:.4g}" + (f" ({', '.join(against)})" if against else "")
 
 
 def _machine() -> dict[str, str | int]:
     with open("/proc/cpuinfo") as info:
         model = next((line.split(":")[1].strip() for line in info if line.startswith("model name")), platform.machine())
-    return {
-        "processor": model, "torch threads": torch.get_num_threads(), "torch": torch.__version__,
-        "python": platform.python_version(), "nnunet-vmunet": __version__,
-    }  # fmt: skip
+    return {"processor": model, "torch threads": torch.get_num_threads(), **software()}
 
 
 def _all_rows(names: list[str], rounds: int):

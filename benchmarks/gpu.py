@@ -8,81 +8,45 @@ bandwidth achieved is those bytes by the time taken.
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
 import statistics
 import sys
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 
 import torch
 import torch.nn.functional as F
+from report import IMAGE, STAGES, STATES, Row, arguments, report, software
+from stacked import ss2d_scan_stacked
 from torch import Tensor
 
-from nnunet_vmunet import __version__
 from nnunet_vmunet.models import VMUNet, ss2d
-from nnunet_vmunet.ops import backends, blocked, ss2d_scan
-from nnunet_vmunet.ops.directions import to_pixels, to_sequences
+from nnunet_vmunet.ops import backends, ss2d_scan
 
 DEVICE = torch.device("cuda")
-STAGES = {1: (64, 192), 2: (32, 384), 3: (16, 768), 4: (8, 1536)}  # of a 256×256 image: side, channels D
-STATES = 16
-IMAGE = 256
 BATCHES = (1, 32)
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 BACKENDS = ("triton", "mamba_ssm", "blocked")
 
 
-@dataclass
-class Row:
-    what: str  # op stage 1, batch 32, bf16; network, batch 32, fp32, compiled; ...
-    measure: str  # forward (ms), backward (ms), peak memory (MB), ...
-    values: dict[str, float | str]  # by backend
-
-    def line(self, names: list[str]) -> str:
-        cells = [self.values.get(name, "") for name in names]
-        cells = [cell if isinstance(cell, str) else f"{cell:.4g}" for cell in cells]
-        return f"| {self.what} | {self.measure} | " + " | ".join(cells) + " |"
-
-
 def main() -> None:
-    args = _arguments()
+    args = arguments(__doc__, 20, "interleaved rounds")
     if not torch.cuda.is_available():
         print("benchmarks/gpu.py needs an NVIDIA GPU, and torch finds none", file=sys.stderr)
         sys.exit(2)
-    names = [name for name in BACKENDS if backends.why_not(name, DEVICE) is None]
-    original = "original (mamba_ssm)" if "mamba_ssm" in names else "original (blocked)"
-    machine = _machine()
-    bytes_per_ms = _copied_bytes_per_ms()
-    machine["bandwidth of a copy (GB/s)"] = round(bytes_per_ms / 1e6)
-    print("\n".join(f"{key}: {value}" for key, value in machine.items()), flush=True)
     for name in BACKENDS:
         if reason := backends.why_not(name, DEVICE):
             print(f"without {name}: {reason}")
-    columns = [*names, original, "floor"]
-    print(f"\n| | | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 2)}")
-    rows = []
-    for row in _all_rows(names, original, bytes_per_ms, args.rounds):
-        print(row.line(columns), flush=True)
-        rows.append(row)
-    if args.output:
-        with open(args.output, "w") as file:
-            json.dump({"machine": machine, "rows": [asdict(row) for row in rows]}, file, indent=1)
+    names = [name for name in BACKENDS if backends.why_not(name, DEVICE) is None]
+    original = "original (mamba_ssm)" if "mamba_ssm" in names else "original (blocked)"
+    bytes_per_ms = _copied_bytes_per_ms()
+    rows = _all_rows(names, original, bytes_per_ms, args.rounds)
+    report(_machine(bytes_per_ms), [*names, original, "floor"], rows, args.output)
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("-o", dest="output", help="write the numbers to this JSON file too")
-    parser.add_argument("--rounds", type=int, default=20, help="interleaved rounds")
-    return parser.parse_args()
-
-
-def _machine() -> dict[str, str | int]:
+def _machine(bytes_per_ms: float) -> dict[str, str | int | None]:
     return {
-        "GPU": torch.cuda.get_device_name(DEVICE), "torch": torch.__version__, "CUDA": torch.version.cuda,
-        "python": platform.python_version(), "nnunet-vmunet": __version__,
+        "GPU": torch.cuda.get_device_name(DEVICE), "CUDA": torch.version.cuda, **software(),
+        "bandwidth of a copy (GB/s)": round(bytes_per_ms / 1e6),
     }  # fmt: skip
 
 
@@ -95,7 +59,7 @@ def _copied_bytes_per_ms() -> float:
 
 
 def _all_rows(names: list[str], original: str, bytes_per_ms: float, rounds: int):
-    runs = {name: _scan_with(name) for name in names} | {original: _original}
+    runs = {name: _scan_with(name) for name in names} | {original: ss2d_scan_stacked}
     for stage, (side, channels) in STAGES.items():
         for batch in BATCHES:
             for label, dtype in DTYPES.items():
@@ -245,71 +209,6 @@ def _scan_with(backend: str) -> Callable:
         return ss2d_scan(*inputs, backend=backend)
 
     return scan
-
-
-def _original(x, delta, A, B, C, D, delta_bias, delta_weight=None) -> Tensor:
-    """The original's SS2D: autograd keeps the four copies of x, delta, B and C, and the four outputs."""
-    x, delta, B, C = (tensor.float() for tensor in (x, delta, B, C))
-    if delta_weight is not None:
-        delta = torch.einsum("bhwkr,kdr->bhwkd", delta, delta_weight.float())
-    height, width, channels = x.shape[1:]
-    walks = [to_sequences(each).permute(1, 2, 3, 0) for each in (x.unsqueeze(3).expand_as(delta), delta, B, C)]
-    u, dt, B, C = (each.contiguous() for each in walks)
-    ys = _StackedScan.apply(u.flatten(1, 2), dt.flatten(1, 2), A.flatten(0, 1), B, C, D.flatten(), delta_bias.flatten())
-    return to_pixels(ys.unflatten(1, (4, channels)).permute(3, 0, 1, 2), height, width).sum(3)
-
-
-class _StackedScan(torch.autograd.Function):
-    """u and dt (b, 4·d, l), A (4·d, n), B and C (b, 4, n, l), D and bias (4·d) to (b, 4·d, l)."""
-
-    @staticmethod
-    def forward(ctx, u, dt, A, B, C, D, bias):
-        if backends.why_not_mamba_ssm(u.device) is None:
-            import selective_scan_cuda
-
-            y, states = selective_scan_cuda.fwd(u, dt, A, B, C, D, None, bias, True)
-        else:
-            sequences = _blocked_sequences(u, dt, A, B, C, D, bias)
-            states = u.new_empty(-(-u.shape[-1] // blocked.STEPS), *sequences.A.shape)
-            y = blocked._forward(sequences, states).permute(1, 2, 0).reshape_as(u)
-        ctx.save_for_backward(u, dt, A, B, C, D, bias, states)
-        return y
-
-    @staticmethod
-    def backward(ctx, dy):
-        u, dt, A, B, C, D, bias, states = ctx.saved_tensors
-        dy = dy.contiguous()
-        if backends.why_not_mamba_ssm(u.device) is None:
-            import selective_scan_cuda
-
-            return tuple(
-                selective_scan_cuda.bwd(u, dt, A, B, C, D, None, bias, dy, states, None, None, True, False)[:7]
-            )
-        sequences = _blocked_sequences(u, dt, A, B, C, D, bias)
-        dys = _group(dy)
-        du, ddt, dA, dB, dC = blocked._backward(sequences, dys, states)
-        summed = (dA.transpose(1, 2), (dys * sequences.x).sum(0), ddt.sum(0))
-        dA, dD, dbias = (each.unflatten(0, (-1, 4)).sum(0).flatten(0, 1) for each in summed)
-        du, ddt = (each.permute(1, 2, 0).reshape_as(u) for each in (du, ddt))
-        dB, dC = (each.permute(1, 2, 0).reshape_as(B) for each in (dB, dC))
-        return du, ddt, dA, dB, dC, dD, dbias
-
-
-def _group(walks: Tensor) -> Tensor:
-    """(b, 4·d, l) to (l, b·4, d)."""
-    return walks.unflatten(1, (4, -1)).flatten(0, 1).permute(2, 0, 1).contiguous()
-
-
-def _blocked_sequences(u, dt, A, B, C, D, bias) -> blocked.Sequences:
-    dt = F.softplus(dt + bias[:, None])
-    return blocked.Sequences(
-        x=_group(u),
-        delta=_group(dt),
-        A=A.unflatten(0, (4, -1)).transpose(1, 2).repeat(len(u), 1, 1),
-        B=B.flatten(0, 1).permute(2, 0, 1).contiguous(),
-        C=C.flatten(0, 1).permute(2, 0, 1).contiguous(),
-        D=D.unflatten(0, (4, -1)).repeat(len(u), 1),
-    )
 
 
 if __name__ == "__main__":
