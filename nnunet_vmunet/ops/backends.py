@@ -1,7 +1,7 @@
 """Which scan runs: what each backend needs, and the one place where it is chosen.
 
 To add a backend: a module with `forward`, `backward` and `states_shape` (see `blocked`), its name in `MODULES`,
-a predicate that says why it cannot run, in `why_not`, and a rung in `choose`.
+a predicate that says why it cannot run, in `why_not`, and a rung in `_fastest`.
 """
 
 import importlib
@@ -9,6 +9,7 @@ import importlib.util
 import os
 import shutil
 import warnings
+from functools import cache
 from types import ModuleType
 
 import torch
@@ -19,8 +20,6 @@ VARIABLE = "NNUNET_VMUNET_SCAN"
 OLDEST_TORCH_FOR_TRITON = (2, 7)  # it comes with Triton 3.3, whose kernels may hold tuples
 OLDEST_GPU_FOR_TRITON = (7, 0)
 C_COMPILERS = ("gcc", "clang")  # as Triton looks for them
-
-_warned_that_blocked_is_slow = False
 
 
 def choose(device: torch.device, backend: str = "auto") -> str:
@@ -39,6 +38,17 @@ def choose(device: torch.device, backend: str = "auto") -> str:
     if backend != "auto":
         _require(backend, device)
         return backend
+    return _fastest(device)
+
+
+# torch.compile then calls `choose` while it traces, instead of tracing it, which a warning or an import would end. It
+# is what torch.compiler.assume_constant_result sets; to call that now would import torch._dynamo, and Triton with it.
+choose._dynamo_marked_constant = True  # type: ignore[attr-defined]  # functions take attributes, Callable does not
+
+
+@cache
+def _fastest(device: torch.device) -> str:
+    """Looked for once: the search takes 50 µs, a network scans 15 times, and what is installed stays installed."""
     if device.type != "cuda":
         return "numba" if why_not_numba(device) is None else "blocked"
     if why_not_triton(device) is None:
@@ -47,11 +57,6 @@ def choose(device: torch.device, backend: str = "auto") -> str:
         return "mamba_ssm"
     _warn_that_blocked_is_slow(device)
     return "blocked"
-
-
-# torch.compile then calls `choose` while it traces, instead of tracing it, which a warning or an import would end. It
-# is what torch.compiler.assume_constant_result sets; to call that now would import torch._dynamo, and Triton with it.
-choose._dynamo_marked_constant = True
 
 
 def why_not(backend: str, device: torch.device) -> str | None:
@@ -79,7 +84,7 @@ def why_not_triton(device: torch.device) -> str | None:
         return f"it runs on NVIDIA GPUs and the tensors are on {device}"
     if importlib.util.find_spec("triton") is None:
         return "Triton is not installed: pip install triton (on Windows, triton-windows)"
-    if torch.__version__ < OLDEST_TORCH_FOR_TRITON:
+    if torch.__version__ < OLDEST_TORCH_FOR_TRITON:  # type: ignore[operator]  # typed for strings, compares tuples too
         return f"it needs Triton 3.3, which comes with torch 2.7, and this is torch {torch.__version__}"
     if not interpreted and os.name == "posix" and not (os.environ.get("CC") or any(map(shutil.which, C_COMPILERS))):
         return "Triton compiles a small launcher in C and finds no compiler: install gcc, or set CC"
@@ -120,11 +125,6 @@ def _require(backend: str, device: torch.device) -> None:
 
 
 def _warn_that_blocked_is_slow(device: torch.device) -> None:
-    """Once per process, however warnings are filtered."""
-    global _warned_that_blocked_is_slow
-    if _warned_that_blocked_is_slow:
-        return
-    _warned_that_blocked_is_slow = True
     warnings.warn(
         "the scan runs in plain torch on this GPU, many times slower than it could. "
         f"triton would be the fastest, but {why_not_triton(device)}. "

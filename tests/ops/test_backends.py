@@ -1,4 +1,4 @@
-"""The choice on a GPU, by what each backend says of itself. test_ss2d_scan has the choice on a CPU."""
+"""The choice of a backend, by what each says of itself."""
 
 import importlib.util
 import shutil
@@ -9,13 +9,15 @@ import torch
 
 from nnunet_vmunet.ops import backends
 
-CUDA = torch.device("cuda")
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
 @pytest.fixture(autouse=True)
 def fresh_choice(monkeypatch):
     monkeypatch.delenv(backends.VARIABLE, raising=False)
-    monkeypatch.setattr(backends, "_warned_that_blocked_is_slow", False)
+    backends._fastest.cache_clear()
+    yield
+    backends._fastest.cache_clear()
 
 
 @pytest.fixture
@@ -28,6 +30,22 @@ def only(monkeypatch):
             monkeypatch.setattr(backends, f"why_not_{name}", lambda device, reason=reason: reason)
 
     return only
+
+
+def test_environment_names_the_backend(monkeypatch):
+    monkeypatch.setenv("NNUNET_VMUNET_SCAN", "naive")
+    assert backends.choose(CPU) == "naive"
+    assert backends.choose(CPU, "blocked") == "blocked"
+    monkeypatch.setenv("NNUNET_VMUNET_SCAN", "nabla")
+    with pytest.raises(ValueError, match=r"'nabla'.*NNUNET_VMUNET_SCAN"):
+        backends.choose(CPU)
+
+
+def test_without_numba(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert backends.choose(CPU) == "blocked"
+    with pytest.raises(RuntimeError, match=r"nnunet-vmunet\[cpu\]"):
+        backends.choose(CPU, "numba")
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,11 @@
-"""Every backend against the step-by-step scan in float64: output, every gradient, and the choice among them."""
-
-import importlib.util
+"""Every backend against the step-by-step scan in float64: output and every gradient."""
 
 import pytest
 import torch
 
-from nnunet_vmunet.ops import backends, ss2d_scan
+from nnunet_vmunet.ops import ss2d_scan
 
 TOLERANCE = {torch.float32: 3e-6, torch.float64: 1e-12}  # maximum error over maximum value
-CPU = torch.device("cpu")
 
 SIZES = {
     "one pixel": (1, 1, 1, 3, 1),
@@ -151,20 +148,3 @@ def test_images_that_cannot_be_scanned(shape, make_inputs):
 def test_unknown_backend_lists_the_known_ones(make_inputs):
     with pytest.raises(ValueError, match=r"'numpy'.*auto, naive, blocked, numba"):
         ss2d_scan(*make_inputs(1, 2, 2, 3, 2), backend="numpy")
-
-
-def test_environment_names_the_backend(monkeypatch):
-    monkeypatch.setenv("NNUNET_VMUNET_SCAN", "naive")
-    assert backends.choose(CPU) == "naive"
-    assert backends.choose(CPU, "blocked") == "blocked"
-    monkeypatch.setenv("NNUNET_VMUNET_SCAN", "nabla")
-    with pytest.raises(ValueError, match=r"'nabla'.*NNUNET_VMUNET_SCAN"):
-        backends.choose(CPU)
-
-
-def test_without_numba(monkeypatch):
-    monkeypatch.delenv("NNUNET_VMUNET_SCAN", raising=False)
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert backends.choose(CPU) == "blocked"
-    with pytest.raises(RuntimeError, match=r"nnunet-vmunet\[cpu\]"):
-        backends.choose(CPU, "numba")
