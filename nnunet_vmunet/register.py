@@ -51,7 +51,7 @@ def find_nnunet() -> Path:
     if spec is None:
         raise InputError(f'nnunetv2 is not installed for {sys.executable}; run pip install "{required_nnunet()}"')
     if spec.origin is None:  # a namespace package
-        folders = " and ".join(spec.submodule_search_locations)
+        folders = " and ".join(spec.submodule_search_locations or ())
         raise InputError(f"Python takes {folders} for nnunetv2, but it has no __init__.py (an nnU-Net that was "
                          "uninstalled may have left it): delete or rename it, then run this again")
     return Path(spec.origin).parent
@@ -86,7 +86,7 @@ def _checkout_version(pyproject: Path) -> str | None:
 def _installs(distribution: metadata.Distribution, nnunet: Path) -> bool:
     """Whether this metadata is that of the package in the folder: beside it, or an editable install of its project."""
     nnunet = nnunet.resolve()
-    if Path(distribution.locate_file("nnunetv2")).resolve() == nnunet:
+    if Path(str(distribution.locate_file("nnunetv2"))).resolve() == nnunet:
         return True
     origin = json.loads(distribution.read_text("direct_url.json") or "{}")
     if not origin.get("dir_info", {}).get("editable"):
@@ -169,8 +169,17 @@ def _remove_folder(folder: Path) -> None:
             empty.rmdir()
 
 
+def states(nnunet: Path) -> dict[Path, str]:
+    """Each shim's place in this nnU-Net, and whether it is registered, outdated, missing, or not ours."""
+    return {path: state for path, _, state in _shims(nnunet)}
+
+
 def register() -> None:
-    """Copy the shims into the installed nnU-Net, those that are missing or outdated."""
+    """Copy the shims into the installed nnU-Net, those that are missing or outdated.
+
+    Raises:
+        InputError: there is no nnU-Net of a supported version, its folder cannot be written, or a file is in the way.
+    """
     nnunet = find_nnunet()
     version = version_of(nnunet)
     refusal = _refusal(version, nnunet)

@@ -16,6 +16,7 @@ def test_wrong_arguments_exit_with_2(arguments):
     [
         "",
         "register",
+        "doctor",
         "convert",
         "convert isic17",
         "convert images",

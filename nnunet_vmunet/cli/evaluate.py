@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import InputError
+from .trained_fold import add_trained_fold
 
 
 def add(commands) -> None:
@@ -26,13 +27,7 @@ def _add_evaluated_folders(parser) -> None:
     folders.add_argument("-p", dest="predictions", type=Path, metavar="FOLDER", help="predictions")
     folders.add_argument("-r", dest="references", type=Path, metavar="FOLDER", help="references")
     folders.add_argument("--chill", action="store_true", help="leave out references that were not predicted")
-    trained = parser.add_argument_group("or the validation of a trained fold")
-    trained.add_argument("-d", dest="dataset", metavar="ID", help="nnU-Net dataset id or name")
-    trained.add_argument("-f", dest="fold", metavar="FOLD", help="0 to 4, or all")
-    trained.add_argument("-tr", dest="trainer", default="nnUNetTrainerVMUNet", metavar="TRAINER",
-                         help="default nnUNetTrainerVMUNet")
-    trained.add_argument("-pl", dest="plans", default="nnUNetPlans", metavar="PLANS", help="default nnUNetPlans")
-    trained.add_argument("-c", dest="configuration", default="2d", metavar="CONFIGURATION", help="default 2d")
+    add_trained_fold(parser)
     parser.add_argument("-o", dest="output", type=Path, metavar="FOLDER",
                         help="where metrics.json, metrics.csv and metrics.png go (default: PREDICTIONS/metrics)")
     parser.add_argument("-np", dest="num_processes", type=int, metavar="N",
