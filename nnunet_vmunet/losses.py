@@ -19,7 +19,7 @@ class BinaryBceDiceLoss(nn.Module):
     """The paper's BceDice for a dataset with one foreground label.
 
     nnU-Net gives such a dataset two softmax heads l0 and l1. Softmax of them is the sigmoid of l1 - l0, on which
-    this loss is the paper's exactly.
+    this loss is the paper's exactly: mean BCE over pixels + mean over samples of 1 - Dice, smoothed by 1.
 
     Args:
         ignore_label: label of pixels that do not count, or None.
@@ -60,6 +60,8 @@ class RegionBceDiceLoss(nn.Module):
 
 class CeDiceLoss(nn.Module):
     """The paper's CeDice for several classes: Dice over all classes, background included, of the whole batch.
+
+    Mean cross-entropy over pixels + mean over classes of 1 - Dice, with squares in the denominator, smoothed by 1e-5.
 
     Args:
         ignore_label: label of pixels that do not count, or None.

@@ -1,7 +1,7 @@
+"""The losses in one process; tests/trainers/test_distributed.py has them in two."""
+
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from nnunet_vmunet.losses import BinaryBceDiceLoss, CeDiceLoss, RegionBceDiceLoss
 
@@ -65,10 +65,10 @@ def with_ignored(kind: str, target: torch.Tensor, ignored: torch.Tensor) -> torc
     return torch.cat([target, ignored], 1) if kind == "regions" else target.masked_fill(ignored, IGNORE)
 
 
-def loss_for(kind: str, ignore: bool, ddp: bool = False) -> torch.nn.Module:
+def loss_for(kind: str, ignore: bool) -> torch.nn.Module:
     if kind == "regions":
-        return RegionBceDiceLoss(ignore, ddp)
-    return {"binary": BinaryBceDiceLoss, "classes": CeDiceLoss}[kind](IGNORE if ignore else None, ddp)
+        return RegionBceDiceLoss(ignore)
+    return {"binary": BinaryBceDiceLoss, "classes": CeDiceLoss}[kind](IGNORE if ignore else None)
 
 
 KINDS = pytest.mark.parametrize("kind", ["binary", "regions", "classes"])
@@ -101,28 +101,3 @@ def test_half_precision_logits_are_computed_in_float32(kind):
     value, _ = gradient(loss_for(kind, ignore=False), (300 * logits).half(), target)
     assert value.dtype == torch.float32
     assert value.isfinite()
-
-
-@pytest.mark.parametrize("ignore", [False, True], ids=["all pixels", "ignore label"])
-@KINDS
-def test_two_processes_equal_one(kind, ignore, tmp_path):
-    """Unequal shares of a batch, and unequal numbers of ignored pixels in them."""
-    logits, target = logits_and_target(kind, samples=3)
-    if ignore:
-        target = with_ignored(kind, target, torch.rand(3, 1, 6, 4) < torch.tensor([0.1, 0.5, 0.9]).view(3, 1, 1, 1))
-    value, grad = gradient(loss_for(kind, ignore), logits, target)
-    torch.save((kind, ignore, logits, target), tmp_path / "batch.pt")
-    mp.spawn(in_one_of_two_processes, (tmp_path,), nprocs=2)
-    results = [torch.load(tmp_path / f"result{rank}.pt") for rank in (0, 1)]
-    assert [result[0].item() for result in results] == pytest.approx([value.item()] * 2, rel=1e-5)
-    # DistributedDataParallel takes the mean of the processes' gradients
-    assert torch.allclose(torch.cat([result[1] for result in results]) / 2, grad, atol=1e-6)
-
-
-def in_one_of_two_processes(rank: int, folder) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
-    kind, ignore, logits, target = torch.load(folder / "batch.pt")
-    share = slice(0, 2) if rank == 0 else slice(2, 3)
-    result = gradient(loss_for(kind, ignore, ddp=True), logits[share], target[share])
-    torch.save(result, folder / f"result{rank}.pt")
-    dist.destroy_process_group()

@@ -12,6 +12,8 @@ import torch
 from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 
+from ..workers import end_with_parent
+
 SEED = 2402_02491
 
 
@@ -71,8 +73,11 @@ class PassLoader(nnUNetDataLoader):
         super().set_thread_id(thread_id)
         # The trainer's own process has built the network by now, on OpenMP threads that its forks wait for in vain.
         torch.set_num_threads(1)
+        torch.seed()  # flips draw from torch, whose generator every fork inherits in the same state
+        end_with_parent()
 
     def get_indices(self) -> Sequence[tuple[str, int]]:
+        """(case, slice) of this process's share of the next batch that this worker draws."""
         batch = self.first_batch + self.batches_drawn * self.num_workers + self.thread_id
         self.batches_drawn += 1
         start = batch * self.global_batch_size + self.first_sample

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -17,15 +18,18 @@ from batchgeneratorsv2.transforms.utils.nnunet_masking import MaskImageTransform
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
-from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 from torch._dynamo import OptimizedModule
 
 from ..architecture import OUR_NETWORKS, paper_architecture
+from ..errors import InputError
 from ..losses import BinaryBceDiceLoss, CeDiceLoss, RegionBceDiceLoss
+from ..requirement import Requirement
 from ..schedule import CosineSchedule
 from ..weights.fingerprint import fingerprint
 from .batch_size import paper_batch_size
+from .checkpoints import PARTIAL, refuse_unusable, saved
 from .passes import PassLoader, SliceDataset
 from .starting_weights import describe_start
 
@@ -38,9 +42,14 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
 
     nnU-Net does the rest: preprocessing, inference, validation, evaluation, logging. Subclasses vary a class
     attribute or one method; they need no `__init__`, whose signature nnU-Net inspects.
+
+    Raises:
+        ValueError: a 3D configuration.
     """
 
     epochs = 300
+    plans_manager: PlansManager  # nnU-Net's, both; `_change_plans` replaces them
+    configuration_manager: ConfigurationManager
 
     def __init__(
         self, plans: dict, configuration: str, fold: int, dataset_json: dict,
@@ -58,13 +67,18 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
         self.datasets: tuple[SliceDataset, SliceDataset] | None = None
 
     def initialize(self) -> None:
+        """As nnU-Net's, with the plans made fit for VM-UNet first: network, batch size, batches of an epoch."""
         if not self.was_initialized:
             self._plan_for_vmunet()
         super().initialize()
         self.initialised = fingerprint(self._bare_network().state_dict())
 
     def on_train_start(self) -> None:
+        """As nnU-Net's, with a line in the log on the weights that the training starts from."""
         super().on_train_start()
+        if self.local_rank == 0:
+            for partial in Path(self.output_folder).glob(f"*{PARTIAL}"):
+                partial.unlink()  # of a training that was killed while saving
         if self.current_epoch == 0:
             self.print_to_log_file(describe_start(self.initialised, self._bare_network().state_dict()))
 
@@ -78,15 +92,24 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
         training, validation = (len(dataset) for dataset in self.get_tr_and_val_datasets())
         if self.configuration_manager.network_arch_class_name not in OUR_NETWORKS:
             patch_size, planned = self.configuration_manager.patch_size, self.configuration_manager.batch_size
-            batch_size = paper_batch_size(patch_size, training)
+            batch_size = paper_batch_size(patch_size, training, self._processes())
             self._change_plans(batch_size=batch_size, architecture=paper_architecture())
             self.print_to_log_file(
                 f"The plans are for another network: training VM-UNet with {batch_size} images of "
                 f"{patch_size[0]}x{patch_size[1]} per batch instead of {planned}."
             )
         batch_size = self.configuration_manager.batch_size
+        if batch_size < self._processes():
+            plans = Path(self.preprocessed_dataset_folder_base, f"{self.plans_manager.plans_name}.json")
+            raise InputError(
+                f"{plans}: a batch_size of {batch_size} has no image for each of {self._processes()} GPUs: train with "
+                f"-num_gpus {batch_size}, or give configuration {self.configuration_name!r} a larger batch_size there"
+            )
         self.num_iterations_per_epoch = math.ceil(training / batch_size)
         self.num_val_iterations_per_epoch = min(math.ceil(validation / batch_size), MAX_VALIDATION_BATCHES)
+
+    def _processes(self) -> int:
+        return dist.get_world_size() if self.is_ddp else 1
 
     def _change_plans(self, **changes) -> None:
         """Change this configuration in the plans that are saved with the model."""
@@ -99,7 +122,10 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
         cls, plans_manager, configuration_manager, num_input_channels: int, num_output_channels: int,
         enable_deep_supervision: bool = False,
     ) -> nn.Module:  # fmt: skip
-        """The network that the plans name. nnU-Net calls this for training and for inference."""
+        """The network that the plans name, or the paper's: (b, c, h, w) to logits (b, heads, h, w).
+
+        nnU-Net calls this for training and for inference.
+        """
         cls.set_autocast_dtype()
         architecture = configuration_manager.configuration["architecture"]
         if architecture["network_class_name"] not in OUR_NETWORKS:
@@ -119,6 +145,7 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
         """VM-UNet has one output: nothing to switch."""
 
     def configure_optimizers(self):
+        """AdamW over all parameters, and the cosine schedule (section 4.2 of the paper)."""
         optimizer = torch.optim.AdamW(
             self.network.parameters(), self.initial_lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=self.weight_decay
         )
@@ -152,6 +179,7 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
         return ComposeTransforms([*transforms, labels])
 
     def get_tr_and_val_datasets(self) -> tuple[SliceDataset, SliceDataset]:
+        """Training and validation part of the fold, slice by slice; opened once."""
         if self.datasets is None:
             has_ignore_label = self.label_manager.has_ignore_label
             annotated = (-1, *self.label_manager.all_labels) if has_ignore_label else None
@@ -160,6 +188,7 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
         return self.datasets
 
     def get_dataloaders(self):
+        """Batches for training, rotated and mirrored, and for validation: data (b, c, h, w), target (b, 1, h, w)."""
         rotation, dummy_2d, rotated_patch_size, mirror_axes = (
             self.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
         )
@@ -208,11 +237,28 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
         return dist.get_rank() * share + min(dist.get_rank(), remainder)
 
     def save_checkpoint(self, filename: str) -> None:
-        """As nnU-Net's, but a training killed while saving keeps the checkpoint that it had."""
-        partial = f"{filename}.partial"
+        """As nnU-Net's, but a training killed while saving keeps the checkpoint that it had.
+
+        And the model says what it needs where it is taken to, unless the trainer is a user's own, found elsewhere.
+        """
+        if type(self).__module__.startswith("nnunet_vmunet."):
+            requirement = Requirement.of(type(self).__name__, self.plans_manager.plans)
+            self.my_init_kwargs["requires"] = requirement  # nnU-Net saves these as "init_args"
+        partial = f"{filename}{PARTIAL}"
         super().save_checkpoint(partial)
         if self.local_rank == 0 and not self.disable_checkpointing:  # else nothing was written by this process
             os.replace(partial, filename)
+
+    def load_checkpoint(self, filename_or_checkpoint: str) -> None:
+        """As nnU-Net's, but a file that no training can go on from is refused with the way out."""
+        try:
+            super().load_checkpoint(filename_or_checkpoint)
+        except Exception:
+            refuse_unusable(Path(filename_or_checkpoint))
+            raise
+        # nnU-Net saves the latest checkpoint before it knows whether the epoch is the best so far: going on from there,
+        # a worse one would take the best checkpoint's place.
+        self._best_ema = saved(Path(self.output_folder, "checkpoint_best.pth"), "_best_ema")
 
 
 def _refuse_3d(plans: dict, configuration: str) -> None:

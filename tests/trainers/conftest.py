@@ -65,6 +65,11 @@ def plans(name, patch_size, batch_size=12):
     }  # fmt: skip
 
 
+@pytest.fixture(scope="session")
+def tiny_dataset_class():
+    return TinyDataset
+
+
 @pytest.fixture
 def tiny_dataset(tmp_path, monkeypatch):
     """Call it with labels, shapes (slices, h, w) of the cases, the last being for validation, and a patch size."""

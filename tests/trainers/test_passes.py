@@ -129,3 +129,17 @@ def test_a_forked_worker_computes_though_its_parent_did():
     process.kill()
     torch.set_num_threads(threads)
     assert process.exitcode == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_forked_workers_flip_images_differently():
+    fork = multiprocessing.get_context("fork")
+    drawn = fork.Queue()
+
+    def worker():
+        loader().set_thread_id(0)
+        drawn.put(torch.rand(1).item())  # as nnU-Net's mirroring does
+
+    for _ in range(2):
+        fork.Process(target=worker).start()
+    assert drawn.get(timeout=30) != drawn.get(timeout=30)
