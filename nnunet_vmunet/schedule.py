@@ -12,7 +12,7 @@ MINIMUM = 1e-5
 
 
 def cosine_lr(epoch: int, initial_lr: float) -> float:
-    """The learning rate in `epoch`, counted from 0 (section 4.2 of the paper)."""
+    """The learning rate in `epoch`, counted from 0 (section 4.2 of the paper): from initial_lr to MINIMUM and back."""
     return MINIMUM + (initial_lr - MINIMUM) * (1 + math.cos(math.pi * epoch / T_MAX)) / 2
 
 
@@ -25,5 +25,6 @@ class CosineSchedule:
         self.step(0)
 
     def step(self, epoch: int) -> None:
+        """Give every parameter group the rate of `epoch`."""
         for group in self.optimizer.param_groups:
             group["lr"] = cosine_lr(epoch, self.initial_lr)

@@ -18,7 +18,10 @@ class PatchEmbedding(nn.Module):
 
 
 class PatchMerging(nn.Module):
-    """(b, h, w, dim) to (b, h/2, w/2, dim_out): each 2×2 cell becomes one token."""
+    """(b, h, w, dim) to (b, h/2, w/2, dim_out): each 2×2 cell becomes one token. The original's PatchMerging2D.
+
+    h and w are even: `VMUNet` pads the image to where they are.
+    """
 
     def __init__(self, dim: int, dim_out: int) -> None:
         super().__init__()
@@ -32,7 +35,10 @@ class PatchMerging(nn.Module):
 
 
 class PatchExpanding(nn.Module):
-    """(b, h, w, dim) to (b, scale·h, scale·w, dim_out): each token becomes a cell of scale×scale tokens."""
+    """(b, h, w, dim) to (b, scale·h, scale·w, dim_out): each token becomes a cell of scale×scale tokens.
+
+    The original's PatchExpand2D, with scale 2, and Final_PatchExpand2D, with scale 4.
+    """
 
     def __init__(self, dim: int, dim_out: int, scale: int) -> None:
         super().__init__()
@@ -48,7 +54,10 @@ class PatchExpanding(nn.Module):
 
 
 class DropPath(nn.Module):
-    """Stochastic depth (arXiv 1603.09382): in training, drops a residual branch per sample with probability `rate`."""
+    """Stochastic depth (arXiv 1603.09382): in training, drops a residual branch per sample with probability `rate`.
+
+    (b, ...) to the same shape. What is kept is divided by 1 - rate, so that the mean stays.
+    """
 
     def __init__(self, rate: float) -> None:
         super().__init__()

@@ -60,7 +60,10 @@ class SS2D(nn.Module):
         return self.out_proj(y * F.silu(z))
 
     def scan(self, x: Tensor) -> Tensor:
-        """The selective scan of x (b, h, w, D), whose Δ, B and C are linear in x."""
+        """The selective scan of x (b, h, w, D), whose Δ, B and C are linear in x, to (b, h, w, D).
+
+        In float32 under autocast. The original's `forward_core`, its four directions summed.
+        """
         projected = F.linear(x, self.x_proj_weight.flatten(0, 1)).unflatten(-1, (DIRECTIONS, -1))
         dt, B, C = projected.split([self.dt_rank, self.d_state, self.d_state], dim=-1)
         A = -torch.exp(self.A_logs.float()).unflatten(0, (DIRECTIONS, -1))
@@ -69,7 +72,13 @@ class SS2D(nn.Module):
 
 
 class VSSBlock(nn.Module):
-    """x + DropPath(SS2D(LayerNorm(x))) on (b, h, w, dim)."""
+    """x + DropPath(SS2D(LayerNorm(x))) on (b, h, w, dim) (section 3.2 of the paper).
+
+    Args:
+        dim: channels C.
+        d_state: states N of the scan.
+        drop_path_rate: probability, in training, that a sample goes past the block.
+    """
 
     def __init__(self, dim: int, d_state: int, drop_path_rate: float) -> None:
         super().__init__()

@@ -27,6 +27,9 @@ class VMUNet(nn.Module):
         d_state: states N of the scan.
         drop_path_rate: stochastic depth, from 0 up to this over the encoder's blocks and back over the decoder's.
         deep_supervision: nnU-Net passes it; VM-UNet has one output, so it must be False.
+
+    Raises:
+        ValueError: sizes that do not fit each other, deep supervision, or, in `forward`, an image of another shape.
     """
 
     def __init__(
@@ -71,7 +74,10 @@ class Encoder(nn.Module):
         )
 
     def forward(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The deepest features and the skips: every stage's *input*, shallowest first."""
+        """From (b, c, h, w), multiples of `size_divisor`, to the deepest features (b, h/32, w/32, 768) and the skips.
+
+        The skips are every stage's *input*, shallowest first: (b, h/4, w/4, 96) and so on. Sizes are the paper's.
+        """
         x, skips = self.patch_embed(image), []
         for stage in self.stages:
             skips.append(x)
@@ -80,6 +86,8 @@ class Encoder(nn.Module):
 
 
 class EncoderStage(nn.Module):
+    """(b, h, w, dim) to (b, h/2, w/2, next_dim); the deepest, without a next one, keeps its shape."""
+
     def __init__(self, dim: int, next_dim: int | None, drop_path_rates, d_state: int) -> None:
         super().__init__()
         self.blocks = nn.Sequential(*(VSSBlock(dim, d_state, rate) for rate in drop_path_rates))
@@ -106,7 +114,7 @@ class Decoder(nn.Module):
         self.seg_layers = nn.ModuleList([nn.Conv2d(dims[-1] // PATCH, num_classes, kernel_size=1)])
 
     def forward(self, x: Tensor, skips: list[Tensor]) -> Tensor:
-        """From the deepest features and the encoder's skips (shallowest first) to logits, channels first."""
+        """From the deepest features and the encoder's skips (shallowest first) to logits (b, num_classes, h, w)."""
         x = self.stages[0](x)
         for j, stage in enumerate(self.stages[1:], start=1):
             # One skip deeper than in a usual U-Net: stage j is handed the input of encoder stage -j, which has the
@@ -116,6 +124,8 @@ class Decoder(nn.Module):
 
 
 class DecoderStage(nn.Module):
+    """(b, h, w, previous_dim) to (b, 2·h, 2·w, dim); the deepest, without a previous one, keeps its shape."""
+
     def __init__(self, previous_dim: int | None, dim: int, drop_path_rates, d_state: int) -> None:
         super().__init__()
         self.upsample = PatchExpanding(previous_dim, dim, scale=2) if previous_dim else nn.Identity()

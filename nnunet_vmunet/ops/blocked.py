@@ -60,6 +60,7 @@ def backward(dy, states, x, delta, A, B, C, D, delta_bias) -> tuple[Tensor, ...]
 
 
 def states_shape(x: Tensor, A: Tensor) -> tuple[int, ...]:
+    """Of the states that `forward` keeps for x (b, h, w, d) and A (4, d, n)."""
     batch, height, width, channels = x.shape
     return -(-height * width // STEPS), batch * 4, A.shape[-1], channels
 

@@ -46,7 +46,11 @@ check_signatures(selective_scan_cuda)
 
 
 def forward(x, delta, A, B, C, D, delta_bias, save_states: bool) -> tuple[Tensor, Tensor]:
-    """The scan's output (b, h, w, d), and the state every 2048 steps (b, 4·d, blocks, 2·n) if asked for."""
+    """The scan's output (b, h, w, d), and the state every 2048 steps (b, 4·d, blocks, 2·n) if asked for.
+
+    Raises:
+        RuntimeError: float64, or more than 256 states.
+    """
     _check(x, A)
     y, states = selective_scan_cuda.fwd(*_sequences(x, delta, A, B, C, D, delta_bias), None, *_bias(delta_bias))
     return _sum_over_directions(y, x), states if save_states else x.new_empty(0)
@@ -68,6 +72,7 @@ def backward(dy, states, x, delta, A, B, C, D, delta_bias) -> tuple[Tensor, ...]
 
 
 def states_shape(x: Tensor, A: Tensor) -> tuple[int, ...]:
+    """Of the states that `forward` keeps for x (b, h, w, d) and A (4, d, n)."""
     batch, height, width, channels = x.shape
     return batch, 4 * channels, -(-height * width // STEPS), 2 * A.shape[-1]
 

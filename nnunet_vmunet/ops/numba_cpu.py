@@ -53,6 +53,7 @@ def backward(dy, states, x, delta, delta_weight, A, B, C, D, delta_bias) -> tupl
 
 
 def states_shape(x: Tensor, A: Tensor) -> tuple[int, ...]:
+    """Of the states that `forward` keeps for x (b, h, w, d) and A (4, d, n)."""
     batch, height, width, channels = x.shape
     return batch, 4, -(-height * width // kernels.STEPS), A.shape[-1], -(-channels // VECTOR) * VECTOR
 

@@ -65,6 +65,9 @@ def channels_of(job, width, x):
 
 @compiled
 def scan(image, tile, order, x, delta, delta_weight, A, B, C, D, delta_bias, y, states):
+    """One image's tile of channels in all four directions: adds to y (b, l, d), and keeps the state before each block
+    in states (b, 4, blocks, n, d) unless that is empty.
+    """
     length, n_states, width, dtype = x.shape[1], A.shape[-1], tile.stop - tile.start, x.dtype
     per_state, per_step, scalars = (n_states, width), (STEPS, width), (STEPS, n_states)
     At, h = np.empty(per_state, dtype), np.empty(per_state, dtype)
@@ -99,6 +102,7 @@ def scan(image, tile, order, x, delta, delta_weight, A, B, C, D, delta_bias, y, 
 def scan_back(
     image, tile, order, dy, states, x, delta, delta_weight, A, B, C, D, delta_bias, dx, ddelta, dA, dB, dC, dD, dbias
 ):
+    """The gradients of `scan`, block by block from the end; dB and dC (l, 4, n) are this image's and tile's part."""
     length, n_states, width, dtype = x.shape[1], A.shape[-1], tile.stop - tile.start, x.dtype
     per_state, per_step, per_vector = (n_states, width), (STEPS, width), (STEPS, lanes(x))
     # of every state: A, its value before the block, the gradient of the state after the block, the gradient of A
@@ -153,6 +157,7 @@ def scan_back(
 
 @compiled
 def gather_scalars(image, pixels, k, B, C, Bs, Cs):
+    """B and C (b, l, 4, n) of the block's pixels into Bs and Cs (STEPS, n)."""
     whole_vectors = B.shape[-1] // lanes(Bs) * lanes(Bs)
     for t, pixel in enumerate(pixels):
         for n in range(0, whole_vectors, lanes(Bs)):

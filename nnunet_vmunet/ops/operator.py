@@ -23,6 +23,10 @@ def ss2d_scan_op(
     A: Tensor, B: Tensor, C: Tensor, D: Tensor, delta_bias: Tensor,
     backend: str, save_states: bool,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """y (b, h, w, d), and the states that the backend keeps for the backward pass, empty unless `save_states`.
+
+    The other arguments are those of `nnunet_vmunet.ops.ss2d_scan`, all float32 or all float64; `backend` is a name.
+    """
     with torch.autocast(x.device.type, enabled=False):
         module = backends.load(backend)
         if _projects(module):
@@ -43,6 +47,7 @@ def ss2d_scan_backward_op(
     A: Tensor, B: Tensor, C: Tensor, D: Tensor, delta_bias: Tensor,
     backend: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """Gradients of (x, delta, delta_weight, A, B, C, D, delta_bias), in their shapes; that of no weight is empty."""
     with torch.autocast(x.device.type, enabled=False):
         module = backends.load(backend)
         if _projects(module):

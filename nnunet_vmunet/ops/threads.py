@@ -32,11 +32,11 @@ _Callback = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 def run(work: Callable[[int, int], None], jobs: int) -> None:
     """Calls work(first, last) until every job from 0 to jobs - 1 was in one range(first, last): in any order, on
-    `torch.get_num_threads()` threads.
+    `torch.get_num_threads()` threads. The first exception that `work` raises is raised here, when all have stopped.
     """
     threads = min(torch.get_num_threads(), jobs)
     waiting = deque(_shares(jobs, SHARES * threads if threads > 1 else 1))
-    failures = []
+    failures: list[BaseException] = []
 
     def work_on(_=None):
         while not failures:

@@ -30,6 +30,8 @@ TUNE = "NNUNET_VMUNET_SCAN_TUNE"
 
 
 class Launch(NamedTuple):
+    """How a kernel is launched."""
+
     block: int  # steps that are loaded together; the backward pass keeps their states in registers
     programs_per_multiprocessor: int  # a walk is cut into chunks towards this
 
@@ -65,7 +67,11 @@ _tuned: dict[Problem, Launch] = {}
 
 
 def forward(x, delta, A, B, C, D, delta_bias, save_states: bool) -> tuple[Tensor, Tensor]:
-    """The scan's output (b, h, w, d) and, if asked for, the state at every span's start (b, 4, spans, n, d)."""
+    """The scan's output (b, h, w, d) and, if asked for, the state at every span's start (b, 4, spans, n, d).
+
+    Raises:
+        RuntimeError: more than 64 states, or an image whose elements 32 bits cannot count.
+    """
     inputs = _prepared(x, delta, A, B, C, D, delta_bias)
     return _run("forward", _forward, *inputs, save_states)
 
@@ -80,6 +86,7 @@ def backward(dy, states, x, delta, A, B, C, D, delta_bias) -> tuple[Tensor, ...]
 
 
 def states_shape(x: Tensor, A: Tensor) -> tuple[int, ...]:
+    """Of the states that `forward` keeps for x (b, h, w, d) and A (4, d, n)."""
     batch, height, width, channels = x.shape
     return batch, 4, -(-height * width // SPAN), _padded(A.shape[-1]), channels
 
@@ -111,7 +118,8 @@ def _run(kernel: str, function, x: Tensor, delta: Tensor, A: Tensor, *others):
     if x.is_cuda:
         properties = torch.cuda.get_device_properties(x.device)
         capability, multiprocessors = 10 * properties.major + properties.minor, properties.multi_processor_count
-    problem = Problem(kernel, capability, multiprocessors, *x.shape, A.shape[-1], x.dtype)
+    batch, height, width, channels = x.shape
+    problem = Problem(kernel, capability, multiprocessors, batch, height, width, channels, A.shape[-1], x.dtype)
     with torch.cuda.device_of(x):  # Triton launches on the current device
         if x.is_cuda and os.environ.get(TUNE) == "1" and problem not in _tuned:
             _tuned[problem] = _tune(problem, lambda launch: function(launch, problem, x, delta, A, *others))
@@ -129,7 +137,7 @@ def _tune(problem: Problem, run) -> Launch:
 
     candidates = CANDIDATES[problem.kernel]
     times_ms = {launch: do_bench(lambda launch=launch: run(launch), warmup=5, rep=20) for launch in candidates}
-    best = min(times_ms, key=times_ms.get)
+    best = min(times_ms, key=times_ms.__getitem__)
     print(f"{TUNE}: {problem}: {best}, of " + ", ".join(f"{tuple(k)} {v:.3f} ms" for k, v in times_ms.items()))
     return best
 

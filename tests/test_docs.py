@@ -1,0 +1,202 @@
+"""What docs/ says is true: tables against a real network, figures against the code, examples by running them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+import torch
+
+from nnunet_vmunet.models import VMUNet, ss2d
+from nnunet_vmunet.ops.directions import to_sequences
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+DOCS = CHECKOUT / "docs"
+FLOAT = 4  # bytes
+
+
+@pytest.fixture(scope="module")
+def how_it_works() -> str:
+    return (DOCS / "how-it-works.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def paper_network():
+    """VMUNet(3, 2), the output shape of each module in a forward pass at 256×256, and each scan's arguments and y."""
+    network, shapes, scans = VMUNet(3, 2).eval(), {}, []
+    for name, module in network.named_modules():
+        module.register_forward_hook(lambda _, inputs, output, name=name: shapes.update({name: output}))
+    scan = ss2d.ss2d_scan
+
+    def watched(*arguments):
+        y = scan(*arguments)
+        scans.append((*arguments, y))
+        return y
+
+    with pytest.MonkeyPatch.context() as patch, torch.inference_mode():
+        patch.setattr(ss2d, "ss2d_scan", watched)
+        network(torch.zeros(1, 3, 256, 256))
+    return network, {name: output.shape for name, output in shapes.items() if torch.is_tensor(output)}, scans
+
+
+def rows(text: str, header: str) -> list[list[str]]:
+    """The cells of the Markdown table whose header line begins with `header`."""
+    lines = text.splitlines()
+    first = next(i for i, line in enumerate(lines) if line.startswith(header)) + 2
+    last = next(i for i in range(first, len(lines)) if not lines[i].startswith("|"))
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[first:last]]
+
+
+def shape(cell: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in cell.split("×"))  # noqa: RUF001
+
+
+def integer(cell: str) -> int:
+    return int(cell.replace(",", ""))
+
+
+def test_network_table_holds_the_shapes_and_parameters_of_a_forward_pass(how_it_works, paper_network):
+    network, shapes, _ = paper_network
+    *parts, whole = rows(how_it_works, "| part | module")
+    for _, module, output, parameters in parts:
+        name = module.strip("`")
+        assert shapes[name] == shape(output), name
+        assert sum(p.numel() for p in network.get_submodule(name).parameters()) == integer(parameters), name
+    assert shape(whole[2]) == shapes[""]
+    total = sum(p.numel() for p in network.parameters())
+    assert integer(whole[3]) == total == sum(integer(parameters) for *_, parameters in parts)
+
+
+def test_scan_table_holds_what_the_first_block_scans(how_it_works, paper_network):
+    x, delta, A, B, C, D, bias, weight, y = paper_network[2][0]
+    in_the_tables_order = (x, delta, weight, bias, A, B, C, D, y)
+    documented = [shape(cells[1]) for cells in rows(how_it_works, "| symbol | shape")]
+    assert documented == [tuple(tensor.shape) for tensor in in_the_tables_order]
+
+
+def test_state_updates_are_counted_right(how_it_works, paper_network):
+    network, _, scans = paper_network
+    updates = [A.numel() * x.shape[1] * x.shape[2] for x, _, A, *_ in scans]
+    blocks = {}
+    for _, tokens, channels, per_block, both in rows(how_it_works, "| stage | tokens"):
+        blocks[int(tokens), int(channels), integer(per_block)] = [int(count) for count in both.split("+")]
+    encoder, decoder = ([len(stage.blocks) for stage in part.stages] for part in (network.encoder, network.decoder))
+    assert list(blocks.values()) == [list(pair) for pair in zip(encoder, decoder[::-1], strict=True)]
+    for (tokens, channels, per_block), counts in blocks.items():
+        found = [count for (x, *_), count in zip(scans, updates, strict=True) if x.shape[3] == channels]
+        assert found == [per_block] * sum(counts)
+        assert per_block == 4 * tokens * channels * 16
+    assert f"{sum(updates):,}" in how_it_works
+
+
+def test_sizes_in_memory_are_right(how_it_works):
+    for what, numbers, megabytes in rows(how_it_works, "| tensor | numbers"):
+        product = torch.tensor([int(n) for n in numbers.split("·")]).prod().item()
+        assert f"{product * FLOAT / 1e6:.1f}" == megabytes, what
+
+
+def test_directions_are_drawn_as_they_are_walked(how_it_works):
+    drawing = re.search(r"^direction 0 .*\n((?:[ \d]+\n){3})", how_it_works, re.MULTILINE)[1]
+    drawn = torch.tensor([[int(n) for n in line.split()] for line in drawing.splitlines()]).view(3, 4, 4)
+    token = torch.arange(12).view(1, 3, 4, 1).expand(1, 3, 4, 4)
+    walks = to_sequences(token)[:, 0]  # (step, direction): the token
+    for k in range(4):
+        assert drawn[:, k].flatten()[walks[:, k]].tolist() == list(range(12))
+
+
+@pytest.mark.parametrize("document", sorted(DOCS.glob("*.md")), ids=lambda document: document.name)
+def test_links_lead_somewhere(document):
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(document)):
+        file, _, heading = unquote(target).partition("#")
+        if re.match(r"[a-z]+:", file):
+            continue
+        linked = document if not file else (document.parent / file).resolve()
+        assert linked.exists(), target
+        assert not heading or heading in headings(linked), target
+
+
+def prose(document: Path) -> str:
+    """Without the code blocks."""
+    return re.sub(r"^```.*?^```$", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+def headings(document: Path) -> list[str]:
+    """As GitHub makes anchors of them."""
+    found = re.findall(r"^#+ (.*)$", prose(document), re.MULTILINE)
+    return [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in found]
+
+
+@pytest.mark.parametrize("document", sorted(DOCS.glob("*.md")), ids=lambda document: document.name)
+def test_files_that_are_named_exist(document):
+    new = set(re.findall(r"^# (\S+\.py)$", document.read_text(encoding="utf-8"), re.MULTILINE))
+    folders = [
+        CHECKOUT / folder for folder in (".", "nnunet_vmunet", "nnunet_vmunet/ops", "dataset_conversion", "tests")
+    ]
+    for name in re.findall(r"`((?:\w+/)*\w+\.(?:py|md|toml))`", prose(document)):
+        assert name in new or any((folder / name).exists() for folder in folders), name
+
+
+def test_the_examples_of_extending_work(tmp_path):
+    """Applied to a copy of the checkout, whose tests, old and new ones, then cover them."""
+    copy = copy_checkout(tmp_path / "checkout")
+    touched = apply_examples((DOCS / "extending.md").read_text(encoding="utf-8"), copy)
+    assert {"dataset_conversion/ultrasound.py", "nnunet_vmunet/ops/stepwise.py"} <= set(touched)
+    (copy / "tests/test_shims.py").write_text(
+        "from nnunet_vmunet.nnunet_shims.planners.vmunet_planners import VMUNetPlannerHalfWidth\n"
+        "from nnunet_vmunet.nnunet_shims.trainers.vmunet_trainers import nnUNetTrainerVMUNet_100epochs_CeDice\n"
+        "\n\ndef test_shims_have_the_new_planner_and_trainer():\n    assert True\n"
+    )
+    files = [file for file in touched if Path(file).name.startswith("test_")] + ["tests/test_shims.py"]
+    files += ["tests/ops/test_ss2d_scan.py", "tests/ops/test_operator.py"]
+    examples = ("ultrasound", "stepwise", "half_width", "CeDice", "cedice", "concatenating", "shims")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", *files, "-k", " or ".join(examples)],
+        cwd=copy, env={**os.environ, "NNUNET_VMUNET_SCAN": "blocked"},  # the copy's kernels are not compiled yet
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+    passed = [line for line in done.stdout.splitlines() if "PASSED" in line]
+    assert not [example for example in examples if not any(example in line for line in passed)]
+
+
+def copy_checkout(folder: Path) -> Path:
+    """The packages and the tests, so that Python finds this copy of them and no other."""
+    ignored = shutil.ignore_patterns("__pycache__", "*.nb?")
+    for name in ("nnunet_vmunet", "dataset_conversion", "tests"):
+        shutil.copytree(CHECKOUT / name, folder / name, ignore=ignored)
+    (folder / "nnunet_vmunet/dataset_conversion").symlink_to(folder / "dataset_conversion")  # as pyproject.toml maps it
+    shutil.copy(CHECKOUT / "pyproject.toml", folder)
+    return folder
+
+
+def apply_examples(text: str, folder: Path) -> list[str]:
+    """Write and change the files that the code blocks name, and return their names."""
+    touched = []
+    for language, block in re.findall(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        first, _, code = block.partition("\n")
+        name, at_the_end = re.fullmatch(r"(?:#|\+\+\+) (\S+)(, at the end)?", first).groups()
+        file = folder / name
+        if language == "diff":
+            file.write_text(changed(file.read_text(encoding="utf-8"), code, name), encoding="utf-8")
+        elif at_the_end:
+            file.write_text(f"{file.read_text(encoding='utf-8')}\n\n{code}", encoding="utf-8")
+        else:
+            assert not file.exists(), f"{name} is there already"
+            file.write_text(code, encoding="utf-8")
+        touched.append(name)
+    return list(dict.fromkeys(touched))
+
+
+def changed(text: str, diff: str, name: str) -> str:
+    """`text` with the one place changed that the lines of `diff` without a plus describe."""
+    lines = [" \n" if line == "\n" else line for line in diff.splitlines(keepends=True)]
+    before = "".join(line[1:] for line in lines if line[0] != "+")
+    after = "".join(line[1:] for line in lines if line[0] != "-")
+    assert text.count(before) == 1, f"{name} no longer has this once, as docs/extending.md says:\n{before}"
+    return text.replace(before, after)
