@@ -34,7 +34,11 @@ def table(filled: Filled) -> str:
 
 
 def part(name: str) -> str:
-    """The part of the network that a tensor belongs to, as a row of the table is called."""
+    """The part of the network that a tensor of ours belongs to, as a row of the table is called.
+
+    Raises:
+        ValueError: VM-UNet has no such tensor.
+    """
     for pattern, row in PARTS:
         if match := re.match(pattern, name):
             return row.format(*match.groups())

@@ -13,7 +13,10 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from ..requirement import Requirement
 from . import vmamba
+from .adapt import PATCH_EMBEDDING
+from .claims import builds_bytes, refuse_inflated, refuse_unreal
 from .digest import compare_digest
 from .original import rename
 
@@ -25,10 +28,17 @@ PREFIX = re.compile(r"^(module\.)?(_orig_mod\.)?(vmunet\.)?")
 COUNTERS = ("total_ops", "total_params")  # thop leaves them in checkpoints of networks whose operations it counted
 OURS = "encoder.stages.0.blocks.0.ss2d.x_proj_weight"
 ZIP, PICKLE = b"PK", b"\x80"  # how torch.save's files begin, today's and those from before torch 1.6
+PATCH_EMBEDDINGS = (*vmamba.PATCH_EMBEDDINGS, PATCH_EMBEDDING)
+BLOCK = re.compile(r"(layers|layers_up|encoder\.stages|decoder\.stages)\.[0-3]\.blocks\.\d{1,3}\.")
+PROVENANCE = ("source", "kind", "sha256")  # what of it is read
 CUT_OFF = "is cut off or damaged: download or copy it again"
+
+torch.serialization.add_safe_globals([Requirement])  # in the models that --as-model writes; it asks nothing here
 
 
 class Kind(Enum):
+    """Whose weights a file holds; the values are what the user reads."""
+
     VMAMBA = "VMamba v0, trained on ImageNet"
     ORIGINAL = "VM-UNet, trained with the original implementation"
     OURS = "VM-UNet of this plugin"
@@ -36,6 +46,8 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Checkpoint:
+    """A file that was read and recognised."""
+
     file: Path
     sha256: str
     kind: Kind
@@ -69,8 +81,9 @@ def open_checkpoint(file: str | Path, *, trust: bool = False, ema: bool = False)
     named = content if container is None else content[container]
     tensors = {PREFIX.sub("", str(name)): value for name, value in named.items() if isinstance(value, Tensor)}
     tensors = {name: tensor for name, tensor in tensors.items() if name.rpartition(".")[2] not in COUNTERS}
+    refuse_unreal(file, tensors)
     kind, description = _identify(file, tensors)
-    return Checkpoint(file, sha256, kind, description, container, tensors, content.get("provenance") or {})
+    return Checkpoint(file, sha256, kind, description, container, tensors, _provenance(content))
 
 
 def _load(file: Path, trust: bool):
@@ -82,6 +95,10 @@ def _load(file: Path, trust: bool):
     if not beginning.startswith((ZIP, PICKLE)):
         what = "is empty" if not beginning else "is no PyTorch checkpoint"
         raise InputError(f"{file} {what}: give a file that torch.save wrote (.pth, .pt)")
+    if beginning == ZIP:
+        refuse_inflated(file)
+    if not trust and (name := builds_bytes(file)):
+        raise InputError(f"{file} {_more_than_tensors(name)}")
     try:
         return torch.load(file, map_location="cpu", weights_only=not trust)
     except Exception as error:  # a damaged file can fail anywhere, a trusted one in code of its own
@@ -91,10 +108,7 @@ def _load(file: Path, trust: bool):
 def _why_it_failed(error: Exception) -> str:
     refused = re.search(r"GLOBAL (\S+)", str(error))
     if refused:
-        return (
-            f"holds more than tensors ({refused[1]}), and building that can run code: "
-            "give --trust only if you trust whoever made it"
-        )
+        return _more_than_tensors(refused[1])
     if isinstance(error, (ImportError, AttributeError)):
         return f"holds objects of a package that is not installed here ({error}): install it, or save the weights alone"
     if "TorchScript" in str(error):
@@ -102,6 +116,22 @@ def _why_it_failed(error: Exception) -> str:
     if isinstance(error, (RuntimeError, EOFError, OSError, pickle.UnpicklingError, ValueError)):
         return CUT_OFF
     return f"cannot be loaded ({type(error).__name__}): {CUT_OFF}"
+
+
+def _more_than_tensors(name: str) -> str:
+    return (
+        f"holds more than tensors ({name}), and building that can run code: "
+        "give --trust only if you trust whoever made it"
+    )
+
+
+def _provenance(content: Mapping) -> dict:
+    """Empty if it is not as `weights import` writes it: its values are printed."""
+    provenance = content.get("provenance")
+    if not isinstance(provenance, dict):
+        return {}
+    values = [provenance.get(key) for key in PROVENANCE]
+    return provenance if all(isinstance(value, str) and value.isprintable() for value in values) else {}
 
 
 def _container(file: Path, content: Mapping, ema: bool) -> str | None:
@@ -123,6 +153,8 @@ def _identify(file: Path, tensors: Mapping[str, Tensor]) -> tuple[Kind, str]:
             f"{file} is VMamba of a later version (blocks with an MLP), another architecture: "
             "take a v0 file such as vssmsmall_dp03_ckpt_epoch_238.pth"
         )
+    if vmamba.is_v0(tensors) or OURS in tensors:
+        _refuse_misshapen(file, tensors)
     if OURS in tensors:
         return Kind.OURS, Kind.OURS.value
     if any(name.startswith(("layers_up.", "final_up.")) for name in tensors) and vmamba.is_v0(tensors):
@@ -131,3 +163,13 @@ def _identify(file: Path, tensors: Mapping[str, Tensor]) -> tuple[Kind, str]:
         return Kind.VMAMBA, vmamba.describe(tensors)
     raise InputError(f"{file} is of another network, neither VMamba v0 nor VM-UNet: its tensors begin with "
                      f"{next(iter(tensors))}")  # fmt: skip
+
+
+def _refuse_misshapen(file: Path, tensors: Mapping[str, Tensor]) -> None:
+    """What no version of these networks has, whatever its sizes."""
+    for name, tensor in tensors.items():
+        axes = 4 if name in PATCH_EMBEDDINGS else tensor.dim()
+        if tensor.numel() == 0 or axes != tensor.dim() or axes == 0:
+            raise InputError(f"{file} holds {name} of shape {tuple(tensor.shape)}: it is damaged, take another copy")
+        if ".blocks." in name and not BLOCK.match(name):
+            raise InputError(f"{file} has {name:.80}, which lies outside the four stages: take another checkpoint")

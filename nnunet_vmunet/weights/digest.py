@@ -30,6 +30,7 @@ def refuse_other_digest(target: Path, digest: str, what: str, way_out: str) -> N
 
 
 def sha256(file: Path) -> str:
+    """Of the whole file, in hexadecimal."""
     digest = hashlib.sha256()
     with open(file, "rb") as opened:
         while data := opened.read(CHUNK):

@@ -15,7 +15,7 @@ from .account import table
 from .checkpoint import Checkpoint, Kind, open_checkpoint
 from .fill import Filled, fill
 from .fingerprint import fingerprint
-from .model_folder import refuse_unfit_for_prediction, write_model_folder
+from .model_folder import planned_dataset, refuse_unfit_for_prediction, write_model_folder
 from .target import Target
 
 MAPPING_VERSION = 1  # raised when the same file would fill other tensors, or otherwise
@@ -62,19 +62,20 @@ def import_model(file: str | Path, target: Target, *, ema: bool = False, trust: 
     Raises:
         InputError: the file cannot be used, its classes are not the dataset's, or a training lies there.
     """
+    dataset, plans = planned_dataset(target)
     checkpoint = open_checkpoint(file, trust=trust, ema=ema)
-    refuse_unfit_for_prediction(target, checkpoint)
+    refuse_unfit_for_prediction(checkpoint)
     filled = fill(target.network(seed=0), checkpoint)
     provenance = _provenance(checkpoint, filled, seed=0)
     folder, normalisation = write_model_folder(target, checkpoint, filled, provenance, overwrite=overwrite)
-    height, width = target.dataset.plans["configurations"]["2d"]["patch_size"]
+    height, width = plans["configurations"]["2d"]["patch_size"]
     print(_account(checkpoint, filled))
     print(
         f"{folder} written.\n"
         f"Normalisation: {normalisation}.\n"
         f"Size: the plans' windows are {height}x{width}; the original resizes ISIC to 256x256 and Synapse to 224x224.\n"
-        f"Next:\n  nnUNetv2_predict -d {target.dataset.name} -c 2d -f 0 -tr nnUNetTrainerVMUNet "
-        f"-p {target.dataset.plans_name} -i FOLDER -o FOLDER"
+        f"Next:\n  nnUNetv2_predict -d {dataset.name} -c 2d -f 0 -tr nnUNetTrainerVMUNet "
+        f"-p {dataset.plans_name} -i FOLDER -o FOLDER"
     )
     return folder
 

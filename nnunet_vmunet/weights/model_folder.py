@@ -9,26 +9,38 @@ from pathlib import Path
 
 import torch
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from PIL import Image, ImageDraw
 
 from ..architecture import OUR_NETWORKS, paper_architecture
 from ..dataset_conversion.atomic_folder import atomic_folder
 from ..errors import InputError
+from ..requirement import Requirement
 from .checkpoint import Checkpoint, Kind
 from .fill import Filled
 from .normalization import as_the_original
-from .target import CONFIGURATION, Target
+from .target import CONFIGURATION, Dataset, Target
 
 TRAINER = "nnUNetTrainerVMUNet"
 CHECKPOINT = Path("fold_0", "checkpoint_final.pth")
-OF_AN_IMPORT = {"plans.json", "dataset.json", "dataset_fingerprint.json", "provenance.json", str(CHECKPOINT)}
+PROGRESS = CHECKPOINT.with_name("progress.png")
+SUMMARY = CHECKPOINT.with_name("validation") / "summary.json"
+OF_AN_IMPORT = {
+    "plans.json", "dataset.json", "dataset_fingerprint.json", "provenance.json",
+    str(CHECKPOINT), str(PROGRESS), str(SUMMARY),
+}  # fmt: skip
 
 
-def refuse_unfit_for_prediction(target: Target, checkpoint: Checkpoint) -> None:
-    """Raise InputError where no model folder can be made of this, before anything long is done."""
+def planned_dataset(target: Target) -> tuple[Dataset, dict]:
+    """The dataset that the model folder is for, and its plans; InputError where the target has none."""
     if target.dataset is None:
         raise InputError("--as-model needs --dataset, whose plans go into the model folder")
     if target.dataset.plans is None:
         raise InputError(f"--as-model needs plans of {target.dataset.name}: run nnUNetv2_plan_and_preprocess -c 2d")
+    return target.dataset, target.dataset.plans
+
+
+def refuse_unfit_for_prediction(checkpoint: Checkpoint) -> None:
+    """Raise InputError where no model folder can be made of this, before anything long is done."""
     if checkpoint.kind is Kind.VMAMBA:
         raise InputError(f"{checkpoint.file} is VMamba's, which cannot segment before it is trained: leave out "
                          "--as-model, and train with -pretrained_weights")  # fmt: skip
@@ -47,23 +59,25 @@ def write_model_folder(target: Target, checkpoint: Checkpoint, filled: Filled, p
     Raises:
         InputError: the output layer does not fit, or a trained model lies there.
     """
+    dataset, planned = planned_dataset(target)
     if filled.initialised:
         raise InputError(
-            f"{checkpoint.file} has other classes than {target.dataset.name} ({target.num_classes} output channels): "
+            f"{checkpoint.file} has other classes than {dataset.name} ({target.num_classes} output channels): "
             "it cannot predict them; leave out --as-model, and train with -pretrained_weights"
         )
-    plans, normalisation = as_the_original(_plans_for_vmunet(target.dataset.plans), CONFIGURATION)
-    folder = _model_folder(target)
+    plans, normalisation = as_the_original(_plans_for_vmunet(planned), CONFIGURATION)
+    folder = _model_folder(dataset)
     _refuse_trained(folder)
     with atomic_folder(folder, overwrite=overwrite) as partial:
         _write_json(partial / "plans.json", plans)
-        _write_json(partial / "dataset.json", target.dataset.dataset_json)
+        _write_json(partial / "dataset.json", dataset.dataset_json)
         _write_json(partial / "provenance.json", provenance)
-        fingerprint = target.dataset.folder / "dataset_fingerprint.json"
+        fingerprint = dataset.folder / "dataset_fingerprint.json"
         if fingerprint.is_file():
             shutil.copy(fingerprint, partial)
-        (partial / CHECKPOINT).parent.mkdir()
-        torch.save(_checkpoint(plans, target, filled, provenance), partial / CHECKPOINT)
+        (partial / SUMMARY).parent.mkdir(parents=True)
+        torch.save(_checkpoint(plans, dataset, filled, provenance), partial / CHECKPOINT)
+        _write_what_the_export_asks_for(partial, checkpoint.file.name)
     return folder, normalisation
 
 
@@ -75,11 +89,11 @@ def _plans_for_vmunet(plans: dict) -> dict:
     return {**plans, "configurations": {CONFIGURATION: settings}}
 
 
-def _model_folder(target: Target) -> Path:
+def _model_folder(dataset: Dataset) -> Path:
     results = os.environ.get("nnUNet_results")
     if not results:
         raise InputError("nnUNet_results is not set: export nnUNet_results=FOLDER, where nnUNetv2_predict looks")
-    return Path(results, target.dataset.name, f"{TRAINER}__{target.dataset.plans_name}__{CONFIGURATION}")
+    return Path(results, dataset.name, f"{TRAINER}__{dataset.plans_name}__{CONFIGURATION}")
 
 
 def _refuse_trained(folder: Path) -> None:
@@ -91,17 +105,26 @@ def _refuse_trained(folder: Path) -> None:
                          "plans of another name with -pl")  # fmt: skip
 
 
-def _checkpoint(plans: dict, target: Target, filled: Filled, provenance: dict) -> dict:
+def _checkpoint(plans: dict, dataset: Dataset, filled: Filled, provenance: dict) -> dict:
     """What nnUNetv2_predict reads. There is no optimiser in it, so that no training can go on from it."""
     return {
         "network_weights": filled.state_dict,
         "trainer_name": TRAINER,
         "init_args": {
-            "plans": plans, "configuration": CONFIGURATION, "fold": 0, "dataset_json": target.dataset.dataset_json,
+            "plans": plans, "configuration": CONFIGURATION, "fold": 0, "dataset_json": dataset.dataset_json,
+            "requires": Requirement.of(TRAINER, plans),
         },
         "inference_allowed_mirroring_axes": None,  # the original predicts without mirroring
         "provenance": provenance,
     }  # fmt: skip
+
+
+def _write_what_the_export_asks_for(folder: Path, source: str) -> None:
+    """nnUNetv2_export_model_to_zip fails without a training's curves and scores. Here they say that there are none."""
+    _write_json(folder / SUMMARY, {"metric_per_case": [], "mean": {}, "foreground_mean": {}})
+    picture = Image.new("L", (640, 40), "white")
+    ImageDraw.Draw(picture).text((10, 14), f"imported from {source}, not trained here")
+    picture.save(folder / PROGRESS)
 
 
 def _write_json(file: Path, content: dict) -> None:

@@ -31,6 +31,8 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Target:
+    """What the network to be filled takes and gives."""
+
     input_channels: int
     num_classes: int  # output channels, the background's included
     arch_kwargs: dict = field(default_factory=lambda: paper_architecture()["arch_kwargs"])
@@ -40,7 +42,11 @@ class Target:
         """Initialised, the same for the same seed."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return VMUNet(self.input_channels, self.num_classes, **self.arch_kwargs)
+            try:
+                return VMUNet(self.input_channels, self.num_classes, **self.arch_kwargs)
+            except Exception as error:  # as for `target_for_dataset`
+                raise InputError(f"no VM-UNet can be made with arch_kwargs {self.arch_kwargs} ({_reason(error)}): "
+                                 "correct the plans or plan again") from error  # fmt: skip
 
 
 def target_for_dataset(dataset: str, plans_name: str = "nnUNetPlans") -> Target:
@@ -50,9 +56,19 @@ def target_for_dataset(dataset: str, plans_name: str = "nnUNetPlans") -> Target:
         dataset: nnU-Net's id or name, in $nnUNet_preprocessed or else in $nnUNet_raw.
 
     Raises:
-        InputError: it is in neither.
+        InputError: it is in neither, or is described otherwise than nnU-Net does.
     """
     found = _dataset(dataset, plans_name)
+    try:
+        return _target(found)
+    except Exception as error:  # files edited by hand can be wrong in any way
+        raise InputError(
+            f"{found.folder}: dataset.json or {plans_name}.json is not as nnU-Net writes it, correct it or plan again "
+            f"({_reason(error)})"
+        ) from error
+
+
+def _target(found: Dataset) -> Target:
     architecture = paper_architecture()
     if found.plans is not None:
         planned = PlansManager(found.plans).get_configuration(CONFIGURATION).configuration["architecture"]
@@ -91,6 +107,13 @@ def _read(folder: Path, plans_name: str) -> Dataset:
 
 def _load(file: Path) -> dict:
     try:
-        return json.loads(file.read_text())
-    except (OSError, ValueError) as error:
+        content = json.loads(file.read_text())
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{file} cannot be read, copy it again ({error})") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{file} holds a {type(content).__name__} instead of named values: copy it again")
+    return content
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -10,7 +10,8 @@ from torch import Tensor
 from .original import rename
 
 STAGES = 4
-SIZES = {(2, 2, 9, 2, 96): "T", (2, 2, 27, 2, 96): "S", (2, 2, 27, 2, 128): "B"}  # depths and first width
+# Depths and first width.
+SIZES: dict[tuple[int, ...], str] = {(2, 2, 9, 2, 96): "T", (2, 2, 27, 2, 96): "S", (2, 2, 27, 2, 128): "B"}
 # VMamba later renamed the same tensors: newer spelling -> the one that VM-UNet kept.
 SPELLINGS = (
     (r"^patch_embed\.0\.", "patch_embed.proj."),

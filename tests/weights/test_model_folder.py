@@ -4,10 +4,13 @@ import json
 
 import pytest
 import torch
+from nnunetv2.model_sharing.model_export import export_pretrained_model
+from nnunetv2.model_sharing.model_import import install_model_from_zip_file
 from nnunetv2.preprocessing.normalization.default_normalization_schemes import CTNormalization
 
 from nnunet_vmunet import cli
 from nnunet_vmunet.models import VMUNet
+from nnunet_vmunet.requirement import Requirement
 from nnunet_vmunet.weights.normalization import as_the_original
 
 LESION = {"background": 0, "lesion": 1}
@@ -50,6 +53,7 @@ def test_the_folder_holds_what_prediction_reads(planned, published, saved, capsy
     checkpoint = torch.load(folder / "fold_0" / "checkpoint_final.pth", weights_only=True)
     assert checkpoint["trainer_name"] == "nnUNetTrainerVMUNet"
     assert checkpoint["init_args"]["configuration"] == "2d"
+    assert checkpoint["init_args"]["requires"] == Requirement("nnUNetTrainerVMUNet", "Dataset118_Lesions", None)
     VMUNet(3, 2).load_state_dict(checkpoint["network_weights"])
     plans = json.loads((folder / "plans.json").read_text())
     assert plans["configurations"].keys() == {"2d"}
@@ -57,6 +61,18 @@ def test_the_folder_holds_what_prediction_reads(planned, published, saved, capsy
     assert plans["configurations"]["2d"]["normalization_schemes"] == ["NoNormalization"] * 3
     assert json.loads((folder / "dataset.json").read_text())["labels"] == LESION
     assert "the original also stretches each image" in capsys.readouterr().out
+
+
+def test_the_model_can_be_shared_as_a_trained_one(planned, published, saved, tmp_path, monkeypatch):
+    folder, archive = planned(), str(tmp_path / "model.zip")
+    (tmp_path / "nnUNet_preprocessed" / folder.parent.name / "dataset_fingerprint.json").write_text("{}")
+    assert import_model(saved(published)) == 0
+    export_pretrained_model(118, archive, ("2d",), "nnUNetTrainerVMUNet", folds=(0,))
+    monkeypatch.setenv("nnUNet_results", str(tmp_path / "elsewhere"))
+    install_model_from_zip_file(archive)
+    installed = tmp_path / "elsewhere" / folder.relative_to(tmp_path / "nnUNet_results")
+    for name in ("fold_0/checkpoint_final.pth", "plans.json", "dataset.json"):
+        assert (installed / name).read_bytes() == (folder / name).read_bytes()
 
 
 def test_ct_is_clipped_and_scaled_as_the_original_did():

@@ -1,0 +1,157 @@
+"""A model taken to another nnU-Net by nnU-Net's own commands, and what is said where the plugin is not registered."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from nnunet_vmunet import register
+from nnunet_vmunet.architecture import NETWORK
+from nnunet_vmunet.models import VMUNet
+from nnunet_vmunet.requirement import Requirement
+
+pytestmark = pytest.mark.end_to_end
+
+DATASET, TRAINER = "Dataset906_Squares", "nnUNetTrainerVMUNet_5epochs"
+SMALL = {"depths": [1, 1], "depths_decoder": [1, 1], "dims": [8, 16], "d_state": 4}
+SIDE = 32  # pixels
+OPEN = """
+import sys
+import torch
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+for folder in sys.argv[1:]:
+    try:
+        nnUNetPredictor(device=torch.device("cpu")).initialize_from_trained_model_folder(folder, (0,))
+        print("opened")
+    except RuntimeError as error:
+        print(error)
+"""
+
+
+def write_photographs(raw: Path) -> None:
+    rng = np.random.default_rng(0)
+    for folder in ("imagesTr", "labelsTr"):
+        (raw / folder).mkdir(parents=True)
+    for i in range(5):
+        label = np.zeros((SIDE, SIDE), np.uint8)
+        label[4 : 12 + i, 8:20] = 1
+        image = rng.integers(1, 200, (SIDE, SIDE, 3)) + 50 * label[..., None]
+        Image.fromarray(image.astype(np.uint8)).save(raw / "imagesTr" / f"case{i}_0000.png")
+        Image.fromarray(label).save(raw / "labelsTr" / f"case{i}.png")
+    description = {
+        "channel_names": {"0": "R", "1": "G", "2": "B"}, "labels": {"background": 0, "square": 1}, "numTraining": 5,
+        "file_ending": ".png", "overwrite_image_reader_writer": "WholeImage2DIO",
+    }  # fmt: skip
+    (raw / "dataset.json").write_text(json.dumps(description))
+
+
+def plan_a_small_network(plans: Path) -> None:
+    content = json.loads(plans.read_text())
+    architecture = {"network_class_name": NETWORK, "arch_kwargs": SMALL, "_kw_requires_import": []}
+    content["configurations"]["2d"].update(architecture=architecture, batch_size=2)
+    plans.write_text(json.dumps(content))
+
+
+def test_a_trained_model_predicts_the_same_elsewhere(nnunet):
+    write_photographs(nnunet.raw / DATASET)
+    nnunet.run("nnUNetv2_plan_and_preprocess", "-d", "906", "-c", "2d", "-npfp", "1", "-np", "1")
+    plan_a_small_network(nnunet.preprocessed / DATASET / "nnUNetPlans.json")
+    nnunet.run("nnUNetv2_train", "906", "2d", "0", "-tr", TRAINER, *nnunet.device)
+    archive, photographs = nnunet.folder / "model.zip", nnunet.folder / "photographs"
+    (nnunet.raw / DATASET / "imagesTr").rename(photographs)
+    predict = ["nnUNetv2_predict", "-i", photographs, "-d", "906", "-c", "2d", "-f", "0", "-tr", TRAINER,
+               "--save_probabilities", "-npp", "1", "-nps", "1", *nnunet.device]  # fmt: skip
+    nnunet.run("nnUNetv2_export_model_to_zip", "-d", "906", "-c", "2d", "-f", "0", "-tr", TRAINER, "-o", archive)
+    nnunet.run(*predict, "-o", nnunet.folder / "here")
+
+    # Elsewhere there is the archive and no dataset.
+    for folder in (nnunet.raw, nnunet.preprocessed, nnunet.results):
+        shutil.rmtree(folder)
+    nnunet.results.mkdir()
+    nnunet.run("nnUNetv2_install_pretrained_model_from_zip", archive)
+    nnunet.run(*predict, "-o", nnunet.folder / "elsewhere")
+
+    for i in range(5):
+        here, elsewhere = (nnunet.folder / place / f"case{i}" for place in ("here", "elsewhere"))
+        assert here.with_suffix(".png").read_bytes() == elsewhere.with_suffix(".png").read_bytes()
+        probabilities, again = (np.load(case.with_suffix(".npz"))["probabilities"] for case in (here, elsewhere))
+        assert np.ptp(probabilities) > 0.01
+        assert np.array_equal(probabilities, again)
+
+
+@pytest.fixture
+def unregistered(tmp_path):
+    """Run a command where the plugin is installed, in an nnU-Net that does not find it."""
+    copy, source = tmp_path / "site" / "nnunetv2", Path(find_spec("nnunetv2").origin).parent
+    shutil.copytree(source, copy, ignore=shutil.ignore_patterns("vmunet"))
+
+    def run(name, *arguments, **variables) -> subprocess.CompletedProcess:
+        environment = {**os.environ, "PYTHONPATH": str(copy.parent), "nnUNet_results": str(tmp_path / "nnUNet_results")}
+        environment.pop(register.TRAINER_VARIABLE, None)
+        program = [str(Path(sys.executable).with_name(name)), *map(str, arguments)]
+        return subprocess.run(program, env=environment | variables, capture_output=True, text=True, check=False)
+
+    return run
+
+
+@pytest.fixture
+def model(tmp_path):
+    """Write a model folder such as a training leaves, as far as nnUNetv2_predict opens it."""
+
+    def write(dataset: str, reader: str) -> Path:
+        architecture = {"network_class_name": NETWORK, "arch_kwargs": SMALL, "_kw_requires_import": []}
+        plans = {
+            "dataset_name": dataset, "image_reader_writer": reader, "label_manager": "LabelManager",
+            "configurations": {"2d": {"architecture": architecture}},
+        }  # fmt: skip
+        checkpoint = {
+            "network_weights": VMUNet(1, 2, **SMALL).state_dict(), "trainer_name": TRAINER,
+            "init_args": {"configuration": "2d", "requires": Requirement.of(TRAINER, plans)},
+        }  # fmt: skip
+        folder = tmp_path / "nnUNet_results" / dataset / f"{TRAINER}__nnUNetPlans__2d"
+        (folder / "fold_0").mkdir(parents=True)
+        torch.save(checkpoint, folder / "fold_0" / "checkpoint_final.pth")
+        (folder / "plans.json").write_text(json.dumps(plans))
+        description = {"channel_names": {"0": "MRI"}, "labels": {"background": 0, "a": 1}, "file_ending": ".nii.gz"}
+        (folder / "dataset.json").write_text(json.dumps(description))
+        return folder
+
+    return write
+
+
+def test_prediction_says_what_to_do_where_the_plugin_is_not_registered(model, unregistered, tmp_path):
+    model("Dataset907_Volumes", "SimpleITKIO")
+    predicted = unregistered("nnUNetv2_predict", "-i", tmp_path, "-o", tmp_path / "masks", "-d", "907", "-c", "2d",
+                             "-f", "0", "-tr", TRAINER, "-device", "cpu")  # fmt: skip
+    assert predicted.returncode == 1
+    last_line = predicted.stderr.splitlines()[-1]
+    assert f"nnunetv2 does not find {TRAINER}, which the model of Dataset907_Volumes needs" in last_line
+    assert "run nnunet-vmunet register" in last_line
+    assert "During handling of the above exception" not in predicted.stderr
+
+
+def test_the_variable_for_trainers_brings_no_image_reader(model, unregistered):
+    photographs, volumes = model("Dataset906_Squares", "WholeImage2DIO"), model("Dataset907_Volumes", "SimpleITKIO")
+    found = {register.TRAINER_VARIABLE: str(register.SHIMS_FOLDER / "trainers")}
+    opened = unregistered("python", "-c", OPEN, photographs, photographs, volumes, photographs, **found)
+    assert opened.returncode == 0, opened.stderr
+    answers = [line for line in opened.stdout.splitlines() if line == "opened" or "does not find" in line]
+    assert len(answers) == 4
+    for refused in answers[:2]:
+        assert "does not find WholeImage2DIO, which the model of Dataset906_Squares needs" in refused
+    # Once our trainer is in use, as in nnUNetv2_train, a checkpoint is read whatever its images were read with.
+    assert answers[2:] == ["opened", "opened"]
+
+
+def test_weights_are_shown_where_the_plugin_is_not_registered(model, unregistered):
+    checkpoint = model("Dataset906_Squares", "WholeImage2DIO") / "fold_0" / "checkpoint_final.pth"
+    shown = unregistered("nnunet-vmunet", "weights", "show", checkpoint)
+    assert "VM-UNet of this plugin" in shown.stdout, shown.stderr
