@@ -7,14 +7,14 @@ import shlex
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
 from tqdm import tqdm
 
 from .errors import InputError
+from .overlay.cases import given_source
+from .overlay.overlay import overlay
 from .synthetic_lesions import lesion_photograph
 
 DATASET_ID = 118
@@ -24,23 +24,6 @@ RELEASE = {"Training": 130, "Validation": 50}
 RELEASE_SIZES = ((400, 300), (320, 320), (360, 270), (300, 400))  # (width, height) in pixels
 HELD_OUT_SIZES = ((600, 450), (512, 512), (451, 600), (767, 574), (233, 311), (640, 360))
 GOOD_DICE = 0.85
-PANEL, GAP, TITLE = (240, 180), 8, 24  # of the picture: (width, height) of a photograph, and heights, in pixels
-OUTLINE = (0, 255, 255)
-
-
-@dataclass
-class HeldOut:
-    """A photograph that the training never saw, its true mask and what was predicted."""
-
-    name: str
-    photograph: Image.Image
-    truth: np.ndarray  # (h, w) bool
-    prediction: np.ndarray  # (h, w) bool
-
-    @property
-    def dice(self) -> float:
-        total = self.truth.sum() + self.prediction.sum()
-        return float(2 * (self.truth & self.prediction).sum() / total) if total else 1.0
 
 
 def demo(folder: Path, *, overwrite: bool = False) -> float:
@@ -53,13 +36,7 @@ def demo(folder: Path, *, overwrite: bool = False) -> float:
     _make_empty(folder, overwrite)
     _generate(folder)
     _run_commands(folder)
-    results = _results(folder)
-    for result in results:
-        print(f"  {result.name}  {result.photograph.width}x{result.photograph.height}  Dice {result.dice:.3f}")
-    mean = float(np.mean([result.dice for result in results]))
-    print(f"Mean Dice of {len(results)} photographs that the training never saw: {mean:.3f}")
-    _picture(results).save(folder / "demo.png")
-    print(f"Photograph, truth and prediction side by side: {folder / 'demo.png'}")
+    mean = _look(folder)
     if mean < GOOD_DICE:
         raise InputError(f"the mean Dice {mean:.3f} is below {GOOD_DICE}: the training log in {folder} says more")
     return mean
@@ -145,41 +122,13 @@ def _program(name: str) -> str:
     return str(beside_python) if beside_python.exists() else name
 
 
-def _results(folder: Path) -> list[HeldOut]:
-    return [
-        HeldOut(
-            name=photo.stem,
-            photograph=Image.open(photo).convert("RGB"),
-            truth=np.array(Image.open(folder / "truth" / f"{photo.stem}_segmentation.png")) > 0,
-            prediction=np.array(Image.open(folder / "masks" / f"{photo.stem}.png")) > 0,
-        )
-        for photo in sorted((folder / "photos").glob("*.jpg"))
-    ]
-
-
-def _picture(results: list[HeldOut]) -> Image.Image:
-    """Photograph, truth and prediction side by side, two photographs to a row."""
-    row_height, half = PANEL[1] + TITLE, 3 * (PANEL[0] + GAP) + GAP
-    picture = Image.new("RGB", (2 * half, -(-len(results) // 2) * (row_height + GAP)), "white")
-    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(TITLE * 2 // 3)
-    for i, result in enumerate(results):
-        panels = {
-            "photograph": _panel(result.photograph, None),
-            "truth": _panel(result.photograph, result.truth),
-            f"prediction, Dice {result.dice:.2f}": _panel(result.photograph, result.prediction),
-        }
-        for j, (title, panel) in enumerate(panels.items()):
-            x, y = i % 2 * half + j * (PANEL[0] + GAP), i // 2 * (row_height + GAP)
-            draw.text((x, y), title, fill="black", font=font)
-            picture.paste(panel, (x, y + TITLE))
-    return picture
-
-
-def _panel(photograph: Image.Image, mask: np.ndarray | None) -> Image.Image:
-    """The photograph fitted into a panel, with the mask's outline if there is a mask."""
-    panel = ImageOps.contain(photograph, PANEL)
-    if mask is not None:
-        shape = Image.fromarray(mask).convert("L").resize(panel.size)
-        outline = np.array(shape.filter(ImageFilter.MaxFilter(5))) != np.array(shape)
-        panel = Image.fromarray(np.where(outline[..., None], np.uint8(OUTLINE), np.array(panel)))
-    return ImageOps.pad(panel, PANEL, color="white")
+def _look(folder: Path) -> float:
+    """Draw the predictions over the photographs and return their mean Dice."""
+    print(flush=True)
+    drawn = overlay(given_source(folder / "photos", folder / "masks", folder / "truth"), folder / "overlay")
+    for thumbnail in drawn:
+        print(f"  {thumbnail.name}  Dice {thumbnail.dice:.3f}")
+    mean = float(np.mean([thumbnail.dice for thumbnail in drawn]))
+    print(f"Mean Dice of {len(drawn)} photographs that the training never saw: {mean:.3f}")
+    print(f"All at a glance: {folder / 'overlay' / 'contact_sheet.png'}")
+    return mean

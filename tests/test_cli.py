@@ -24,6 +24,7 @@ def test_wrong_arguments_exit_with_2(arguments):
         "evaluate",
         "evaluate isic",
         "evaluate synapse",
+        "overlay",
         "weights",
         "weights download",
         "weights import",

@@ -3,31 +3,24 @@ import pytest
 from PIL import Image
 
 from nnunet_vmunet.cli import main
-from nnunet_vmunet.demo import PANEL, HeldOut, _picture
+from nnunet_vmunet.demo import _look
 from nnunet_vmunet.synthetic_lesions import lesion_photograph
 
 
-def held_out(prediction: np.ndarray) -> HeldOut:
-    truth = np.zeros((4, 4), bool)
-    truth[:2] = True
-    return HeldOut("ISIC_1", Image.new("RGB", (4, 4)), truth, prediction)
-
-
-@pytest.mark.parametrize(
-    ("rows", "dice"), [(slice(0, 2), 1.0), (slice(1, 3), 0.5), (slice(2, 4), 0.0), (slice(0, 0), 0.0)], ids=str
-)
-def test_dice_is_twice_the_overlap_over_the_sum(rows, dice):
-    prediction = np.zeros((4, 4), bool)
-    prediction[rows] = True
-    assert held_out(prediction).dice == pytest.approx(dice)
-
-
-def test_the_picture_has_three_panels_for_each_photograph_two_to_a_row():
-    photograph, mask = lesion_photograph(np.random.default_rng(0), 120, 90)
-    truth = np.array(mask) > 0
-    picture = _picture([HeldOut(str(i), photograph, truth, ~truth) for i in range(3)])
-    assert picture.width > 6 * PANEL[0]
-    assert 2 * PANEL[1] < picture.height < 3 * PANEL[1]
+def test_the_predictions_are_drawn_and_scored(tmp_path, capsys):
+    predicted = {"ISIC_1": slice(0, 30), "ISIC_2": slice(15, 45), "ISIC_3": slice(30, 60)}
+    for folder in ("photos", "masks", "truth"):
+        (tmp_path / folder).mkdir()
+    for name, rows in predicted.items():
+        mask, truth = np.zeros((2, 60, 90), np.uint8)
+        mask[rows], truth[:30] = 1, 255
+        Image.new("RGB", (90, 60), "pink").save(tmp_path / "photos" / f"{name}.jpg")
+        Image.fromarray(mask).save(tmp_path / "masks" / f"{name}.png")
+        Image.fromarray(truth).save(tmp_path / "truth" / f"{name}_segmentation.png")
+    assert _look(tmp_path) == pytest.approx((1 + 0.5 + 0) / 3)
+    pictures = {file.stem for file in (tmp_path / "overlay").iterdir()}
+    assert pictures == {*predicted, "contact_sheet"}
+    assert "ISIC_2  Dice 0.500" in capsys.readouterr().out
 
 
 def test_a_folder_with_something_in_it_is_left_alone(tmp_path, capsys):

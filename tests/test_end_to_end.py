@@ -148,4 +148,4 @@ def test_demo_segments_photographs_that_it_held_out(nnunet):
     dice = [float(value) for value in re.findall(r"ISIC_\d+ .* Dice ([\d.]+)", log)]
     assert len(dice) == 6
     assert np.mean(dice) >= 0.85
-    assert (demo / "demo.png").stat().st_size > 50_000
+    assert (demo / "overlay" / "contact_sheet.png").stat().st_size > 50_000

@@ -10,9 +10,9 @@ import sys
 
 from .. import __version__
 from ..errors import InputError
-from . import convert, demo, doctor, evaluate, register, weights
+from . import convert, demo, doctor, evaluate, overlay, register, weights
 
-COMMANDS = (register, doctor, convert, evaluate, weights, demo)
+COMMANDS = (register, doctor, convert, evaluate, overlay, weights, demo)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,0 +1,149 @@
+"""`nnunet-vmunet overlay`: a picture per case, and contact sheets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..dataset_conversion.atomic_folder import atomic_folder
+from ..dataset_conversion.photographs import write_png
+from ..errors import InputError
+from ..evaluation.processes import map_cases
+from .agreement import areas, dice, mean_dice
+from .canvas import Canvas
+from .cases import Case, Source
+from .contact_sheet import CELL, Thumbnail, contact_sheets, worst_first
+from .labels import Labels, ignored_value, named_labels, present_values, unnamed_labels
+from .panels import Panel, panel_of, shrunk
+from .picture import picture
+from .slices import choose_slices
+from .stacks import read_stack
+from .window import Window
+
+# (height, width) in pixels that a photograph, a volume's slice and a thumbnail fit in.
+PHOTOGRAPH, SLICE = (900, 960), (560, 560)
+
+# Smaller images are enlarged to this many pixels along their longer side.
+ENLARGED = 480
+
+MOST_SLICES = 100  # in one picture
+
+THUMBNAIL_LINE = 1.2  # pixels
+
+
+def overlay(
+    source: Source,
+    output: Path,
+    *,
+    slices: int = 3,
+    window: Window | None = None,
+    num_processes: int | None = None,
+    overwrite: bool = False,
+) -> list[Thumbnail]:
+    """Write NAME.png for every case and contact_sheet.png, several of them where there are many cases.
+
+    slices: how many of each volume.
+    window: the intensities of volumes to draw black and white; None chooses, see `window_of`.
+    overwrite: replace an earlier overlay.
+
+    Returns the thumbnails in the order of the contact sheet, worst Dice first.
+
+    Raises:
+        InputError: files that do not belong together or cannot be read, or an output folder that is in use.
+    """
+    _check(source, output, slices, window, overwrite)
+    cases = source.cases()
+    with atomic_folder(output, overwrite=overwrite) as folder:
+        labels = named_labels(source.dataset_json) or _labels_in(cases, num_processes)
+        draw = _Draw(folder, labels, ignored_value(source.dataset_json), slices, window, _is_ct(source.dataset_json))
+        thumbnails = worst_first(map_cases(draw, cases, num_processes, "Drawing"))
+        sheets = contact_sheets(thumbnails, _sheet_title(cases))
+        for name, sheet in sheets.items():
+            write_png(sheet, folder / name)
+    _report(source, output, thumbnails, list(sheets))
+    return thumbnails
+
+
+@dataclass(frozen=True)
+class _Draw:
+    folder: Path
+    labels: Labels
+    ignored: int | None
+    slices: int
+    window: Window | None
+    is_ct: bool
+
+    def __call__(self, case: Case) -> Thumbnail:
+        allowed = {0, *(value for values in self.labels.values() for value in values)}
+        allowed |= set() if self.ignored is None else {self.ignored}
+        stack = read_stack(case, allowed, self.window, self.is_ct)
+        counts = areas(stack.prediction, stack.reference, self.labels, self.ignored)
+        chosen = choose_slices(counts, self.slices)
+        box = SLICE if case.is_volume else PHOTOGRAPH
+        panels = {i: panel_of(stack, i, self.labels, box, ENLARGED) for i in sorted(chosen)}
+        has_reference = stack.reference is not None
+        drawn = picture(case.name, list(panels.values()), self.labels, counts, has_reference)
+        write_png(drawn, self.folder / f"{case.name}.png")
+        mean = mean_dice(dice(counts)) if has_reference else None
+        return Thumbnail(case.name, _drawn(shrunk(panels[chosen[0]], CELL)), mean)
+
+
+def _drawn(panel: Panel) -> np.ndarray:
+    """(h, w, 3) uint8: the panel alone."""
+    height, width = panel.size
+    canvas = Canvas(width, height)
+    panel.draw(canvas, 0, 0, THUMBNAIL_LINE)
+    return canvas.pixels()
+
+
+def _check(source: Source, output: Path, slices: int, window: Window | None, overwrite: bool) -> None:
+    if not 1 <= slices <= MOST_SLICES:
+        raise InputError(f"--slices {slices}: give 1 to {MOST_SLICES}")
+    if window and not window[0] < window[1]:
+        raise InputError(f"--window {window[0]:g} {window[1]:g}: give the lower intensity first")
+    place = output.resolve()
+    for folder in filter(None, (source.images, source.predictions, source.references)):
+        if place == folder.resolve() or place in folder.resolve().parents:
+            raise InputError(f"{output} holds {folder}, which is read: choose another folder for -o")
+    if overwrite and output.is_dir():
+        _refuse_foreign_files(output)
+
+
+def _refuse_foreign_files(folder: Path) -> None:
+    """--overwrite replaces the whole folder, so it may hold nothing but an earlier overlay."""
+    names = sorted(entry.name for entry in folder.iterdir())
+    foreign = [name for name in names if not name.endswith(".png")]
+    if names and not any(name.startswith("contact_sheet") for name in names):
+        foreign = names
+    if foreign:
+        raise InputError(f"{folder} holds {foreign[0]}, which no overlay wrote: choose another folder for -o")
+
+
+def _labels_in(cases: Sequence[Case], num_processes: int | None) -> Labels:
+    """Without a dataset.json the files themselves tell which labels there are."""
+    files = [file for case in cases for file in (case.prediction, case.reference) if file]
+    return unnamed_labels(set().union(*map_cases(present_values, files, num_processes, "Reading labels")))
+
+
+def _is_ct(dataset_json: dict) -> bool:
+    channels = dataset_json.get("channel_names") or dataset_json.get("modality") or {}
+    return str(channels.get("0", "")).lower() == "ct"
+
+
+def _sheet_title(cases: list[Case]) -> str:
+    if any(case.reference for case in cases):
+        return f"{len(cases)} cases, lowest Dice first; prediction solid, reference dashed"
+    return f"{len(cases)} cases, predictions by name"
+
+
+def _report(source: Source, output: Path, thumbnails: list[Thumbnail], sheets: list[str]) -> None:
+    missing = source.not_predicted
+    if missing:
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        print(f"Not in {source.predictions}, so not drawn: {', '.join(missing[:5])}{more}")
+    pictures = "1 picture" if len(thumbnails) == 1 else f"{len(thumbnails)} pictures"
+    pages = sheets[0] if len(sheets) == 1 else f"{sheets[0]} to {sheets[-1]}"
+    print(f"Wrote {output}: {pictures} and {pages}")

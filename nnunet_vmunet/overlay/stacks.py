@@ -1,0 +1,101 @@
+"""What is drawn of a case: slices of the image and of the label images. A photograph is a single slice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..dataset_conversion.photographs import opened, read_photograph
+from ..errors import InputError
+from ..evaluation.label_files import by
+from .cases import Case
+from .labels import read_label_image
+from .upright import Plane, read_intensities, refuse_other_grids, view_of
+from .window import Window, grey_values, window_of
+
+# Masks may have been made from a photograph that was scaled, so the last pixel may be rounded away.
+_EQUAL_SHAPE = 0.01
+
+
+@dataclass(frozen=True)
+class Stack:
+    image: np.ndarray  # (n, rows, columns) intensities, or (n, rows, columns, 3) uint8
+    prediction: np.ndarray  # (n, rows, columns) uint8; of a photograph possibly smaller or larger than the image
+    reference: np.ndarray | None  # like the prediction
+    pixel_size: tuple[float, float]  # of the image: rows, columns, in any unit
+    plane: Plane | None = None
+    window: Window | None = None  # of the intensities; None where the image is in colours
+
+    def pixels(self, index: int) -> np.ndarray:
+        """(rows, columns, 3) uint8: slice `index` of the image."""
+        if self.window is None:
+            return self.image[index]
+        return np.repeat(grey_values(self.image[index], self.window)[..., None], 3, axis=-1)
+
+
+def read_stack(case: Case, allowed: set[int], window: Window | None = None, is_ct: bool = False) -> Stack:
+    """Raises InputError where label images do not fit the image, or hold values that are not allowed."""
+    prediction = read_label_image(case.prediction, allowed)
+    reference = read_label_image(case.reference, allowed) if case.reference else None
+    return (_volume if case.is_volume else _photograph)(case, prediction, reference, window, is_ct)
+
+
+def _volume(case: Case, prediction, reference, window: Window | None, is_ct: bool) -> Stack:
+    image = case.channels[0]
+    view = view_of(refuse_other_grids(image, list(filter(None, (case.prediction, case.reference)))))
+    intensities = read_intensities(image)
+    return Stack(
+        view.slices(intensities),
+        view.slices(prediction),
+        None if reference is None else view.slices(reference),
+        view.pixel_mm,
+        view.plane,
+        window or window_of(intensities, is_ct),
+    )
+
+
+def _photograph(case: Case, prediction, reference, window: Window | None, is_ct: bool) -> Stack:
+    if window:
+        raise InputError(f"{case.channels[0]} is a photograph, drawn as it is: leave out --window")
+    image = _colours(case.channels)
+    if reference is not None and reference.shape != prediction.shape:
+        raise InputError(
+            f"{case.prediction} is {by(prediction.shape)} pixels, its reference {case.reference} "
+            f"{by(reference.shape)}: predict the image that the reference belongs to"
+        )
+    if not _stands_for(prediction.shape, image.shape[:2]):
+        raise InputError(
+            f"{case.prediction} is {by(prediction.shape)} pixels, its image {case.channels[0]} {by(image.shape[:2])}: "
+            f"give the images that were predicted as -i"
+        )
+    return Stack(image[None], prediction[None], None if reference is None else reference[None], (1, 1))
+
+
+def _stands_for(mask: tuple[int, int], photograph: tuple[int, int]) -> bool:
+    """Equally shaped, or square: `nnunet-vmunet convert isic` brings whole photographs to squares."""
+    (mask_height, mask_width), (height, width) = mask, photograph
+    return mask_height == mask_width or abs(mask_height * width / (mask_width * height) - 1) < _EQUAL_SHAPE
+
+
+def _colours(channels: tuple[Path, ...]) -> np.ndarray:
+    """(H, W, 3) uint8: of three grey channels red, green and blue, else the first."""
+    first = _picture(channels[0])
+    if len(channels) != 3 or _is_coloured(first):
+        return first
+    others = [_picture(channel) for channel in channels[1:]]
+    return np.stack([channel[..., 0] for channel in (first, *others)], axis=-1)
+
+
+def _picture(path: Path) -> np.ndarray:
+    with opened(path) as image:
+        deep = np.asarray(image) if image.mode[0] in "IF" else None
+    if deep is None:
+        return read_photograph(path)
+    # X-rays use a few of 16 bits, so the upper 8 alone would be black.
+    return np.repeat(grey_values(deep, window_of(deep))[..., None], 3, axis=-1)
+
+
+def _is_coloured(pixels: np.ndarray) -> bool:
+    return bool((pixels != pixels[..., :1]).any())

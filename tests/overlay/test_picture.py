@@ -1,0 +1,182 @@
+"""What is where in the picture of a case."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nnunet_vmunet.errors import InputError
+from nnunet_vmunet.overlay.canvas import Canvas, shortened, text_width
+from nnunet_vmunet.overlay.panels import PALETTE, PREDICTION, REFERENCE, fitted
+from nnunet_vmunet.overlay.picture import MARGIN, TITLE, legend
+
+# Where the first panel begins in a picture without captions.
+LEFT, TOP = MARGIN, 2 * MARGIN + TITLE
+
+SHAPE = (400, 600)  # is drawn pixel by pixel
+
+
+def off_border(places: np.ndarray, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
+    """(n,) pixels from each of (n, 2) places to the border of a rectangle in the panel."""
+    (y, x), middle = places.T + 0.5 - [[TOP], [LEFT]], np.mean([rows, columns], axis=1)
+    beyond = np.abs([y - middle[0], x - middle[1]]) - np.subtract([rows[1], columns[1]], middle)[:, None]
+    outside = np.linalg.norm(np.maximum(beyond, 0), axis=0)
+    return np.where((beyond > 0).any(axis=0), outside, -beyond.max(axis=0))
+
+
+def in_panel(places: np.ndarray, shape=SHAPE) -> np.ndarray:
+    """Those of (n, 2) places that are not in title or legend."""
+    return places[((places >= (TOP, LEFT)) & (places < np.add(shape, (TOP, LEFT)))).all(axis=1)]
+
+
+def test_the_image_itself_is_not_changed_by_drawing():
+    pixels = np.random.default_rng(0).integers(0, 255, (60, 90, 3), np.uint8)
+    canvas = Canvas(200, 100)
+    canvas.image(17, 23, pixels)
+    assert np.array_equal(canvas.pixels()[23:83, 17:107], pixels)
+    assert (canvas.pixels()[:23] == 255).all()
+
+
+def test_contours_lie_on_the_borders_of_the_masks(study, rectangle, pixels_of):
+    predicted, true = ((100, 201), (150, 301)), ((140, 261), (330, 451))
+    study.photograph("a", rectangle(SHAPE, *predicted), rectangle(SHAPE, *true))
+    study.draw()
+    picture = study.picture("a")
+    for colour, border, share in ((PREDICTION, predicted, 0.95), (REFERENCE, true, 0.4)):
+        places = in_panel(pixels_of(picture, colour))
+        assert off_border(places, *border).max() < 1.5
+        length = 2 * sum(stop - start for start, stop in border)
+        assert length * share < len(places) < length * 2
+
+
+def test_the_reference_is_dashed_and_the_prediction_solid(study, rectangle, pixels_of):
+    study.photograph("a", rectangle(SHAPE, (100, 200), (0, 600)), rectangle(SHAPE, (250, 350), (0, 600)))
+    study.draw()
+    for colour, row, longest_gap in ((PREDICTION, 100, 1), (REFERENCE, 250, 6)):
+        places = in_panel(pixels_of(study.picture("a"), colour))
+        columns = np.unique(places[np.abs(places[:, 0] - TOP - row) < 2, 1])
+        assert columns.min() < LEFT + 10 and columns.max() > LEFT + 590
+        assert np.diff(columns).max() - 1 == pytest.approx(longest_gap - 1, abs=2)
+        assert (np.diff(columns) > 1).any() == (colour == REFERENCE)
+
+
+def test_contours_are_thin(study, rectangle, pixels_of):
+    """The skin beside the border stays to be seen."""
+    study.photograph("a", rectangle(SHAPE, (100, 300), (150, 450)))
+    study.draw(with_references=False)
+    panel = study.picture("a")[TOP : TOP + 400, LEFT : LEFT + 600]
+    touched = (np.abs(panel.astype(int) - 120) > 3).any(axis=-1)[20:-20, 20:-20]
+    assert touched.sum() < 5 * 2 * (200 + 300)
+
+
+def test_every_label_has_a_colour_wherever_it_is(study, rectangle, pixels_of):
+    boxes = {1: ((50, 90), (50, 90)), 2: ((150, 200), (300, 400)), 3: ((300, 350), (450, 550))}
+    study.dataset_json(labels={"background": 0, "left": 3, "right": 1, "middle": 2}, file_ending=".png")
+    study.photograph("a", sum(label * rectangle(SHAPE, *box) for label, box in boxes.items()))
+    study.photograph("b", 2 * rectangle(SHAPE, *boxes[2]))
+    study.draw(with_references=False)
+    for name in ("a", "b"):
+        for colour, label in zip(PALETTE, (3, 1, 2), strict=False):
+            places = in_panel(pixels_of(study.picture(name), colour))
+            assert len(places) == 0 if name == "b" and label != 2 else off_border(places, *boxes[label]).max() < 1.5
+
+
+def test_a_region_is_drawn_around_all_its_values(study, rectangle, pixels_of):
+    study.dataset_json(labels={"background": 0, "whole": [1, 2], "core": [2]}, file_ending=".png")
+    study.photograph("a", rectangle(SHAPE, (100, 300), (100, 400)) + rectangle(SHAPE, (150, 200), (200, 300)))
+    study.draw(with_references=False)
+    for colour, box in zip(PALETTE, (((100, 300), (100, 400)), ((150, 200), (200, 300))), strict=False):
+        assert off_border(in_panel(pixels_of(study.picture("a"), colour)), *box).max() < 1.5
+
+
+@pytest.mark.parametrize("side", [100, 256], ids=str)
+def test_square_masks_stand_for_the_whole_photograph(study, rectangle, pixels_of, side):
+    mask = rectangle((side, side), (side // 4, 3 * side // 4), (0, side // 2))
+    study.photograph("a", mask, image=np.full((*SHAPE, 3), 120, np.uint8))
+    study.draw(with_references=False)
+    places = in_panel(pixels_of(study.picture("a"), PREDICTION))
+    # Corners are cut by half a pixel of the mask.
+    assert off_border(places, (100, 300), (0, 300)).max() < 1.5 + 0.5 * min(SHAPE) / side
+
+
+def test_masks_of_another_shape_than_the_photograph_are_refused(study, rectangle):
+    study.photograph("a", rectangle((600, 400), (0, 9), (0, 9)), image=np.full((*SHAPE, 3), 120, np.uint8))
+    with pytest.raises(InputError, match=r"masks/a.png is 400x600 pixels, its image .*a.png 600x400: give the images"):
+        study.draw(with_references=False)
+    assert not study.output.exists()
+
+
+def test_a_prediction_and_a_reference_of_different_sizes_are_refused(study, rectangle):
+    study.photograph("a", rectangle(SHAPE, (0, 9), (0, 9)), rectangle((40, 60), (0, 9), (0, 9)))
+    with pytest.raises(InputError, match=r"masks/a.png is 600x400 pixels, its reference .*a_segmentation.png 60x40"):
+        study.draw()
+
+
+def test_photographs_lie_as_their_camera_was_held(study, rectangle, pixels_of):
+    study.photograph("a", rectangle((600, 400), (100, 200), (50, 150)))
+    sideways = Image.new("RGB", (600, 400), (120, 120, 120))
+    sideways.putpixel((0, 0), (255, 0, 0))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # its right edge belongs at the bottom
+    sideways.save(study.images / "a.jpg", exif=exif)
+    study.draw(with_references=False)
+    places = in_panel(pixels_of(study.picture("a"), PREDICTION), (600, 400))
+    assert off_border(places, (100, 200), (50, 150)).max() < 1.5
+
+
+def test_three_grey_channels_are_red_green_and_blue(study, rectangle):
+    mask = rectangle(SHAPE, (0, 9), (0, 9))
+    study.photograph("a", mask, image="NAME_0000.png")
+    for channel, grey in enumerate((200, 100, 50)):
+        Image.new("L", SHAPE[::-1], grey).save(study.images / f"a_000{channel}.png")
+    study.draw(with_references=False)
+    assert study.picture("a")[TOP + 200, LEFT + 300].tolist() == [200, 100, 50]
+
+
+def test_pictures_of_16_bits_use_the_whole_range_of_greys(study, rectangle):
+    study.photograph("a", rectangle(SHAPE, (0, 9), (0, 9)), image="NAME_0000.png")
+    ramp = np.tile(np.linspace(0, 4095, SHAPE[1]).astype(np.uint16), (SHAPE[0], 1))
+    Image.fromarray(ramp).save(study.images / "a_0000.png")
+    study.draw(with_references=False)
+    row = study.picture("a")[TOP + 200, LEFT : LEFT + 600, 0].astype(int)
+    assert row[10] < 10 and row[-10] > 245 and abs(row[300] - 128) < 4
+
+
+@pytest.mark.parametrize(
+    ("shape", "pixel_size", "size"),
+    [
+        ((450, 600), (1, 1), (450, 600)),
+        ((4000, 6000), (1, 1), (640, 960)),
+        ((6000, 4000), (1, 1), (900, 600)),
+        ((64, 64), (1, 1), (480, 480)),
+        ((100, 480), (3, 1), (300, 480)),
+        ((512, 40), (0.8, 4), (512, 200)),
+    ],
+    ids=str,
+)
+def test_sizes_fit_the_box_and_pixels_become_square(shape, pixel_size, size):
+    assert fitted(shape, pixel_size, box=(900, 960), smallest=480) == size
+
+
+def test_the_legend_gives_the_dice_of_every_label_that_is_there():
+    counts = np.zeros((2, 3, 3), int)
+    counts[:, 0] = (4, 4, 3)  # predicted, in the reference, both
+    counts[1, 2] = (5, 0, 0)
+    labels = {"liver": (1,), "spleen": (2,), "aorta": (3,)}
+    texts = [entry.text for entry in legend(labels, counts, with_reference=True)]
+    assert texts == ["prediction", "reference", "liver: 0.750", "aorta: 0.000"]
+    assert [entry.text for entry in legend(labels, counts, with_reference=False)] == ["liver", "aorta"]
+
+
+def test_long_names_lose_their_middle():
+    name = "patient_" + 20 * "0123456789" + "_left"
+    short = shortened(name, 200)
+    assert text_width(short) <= 200 < text_width(name)
+    assert short.startswith("patient_") and short.endswith("_left") and "…" in short
+    assert shortened("patient_7", 200) == "patient_7"
+
+
+@pytest.mark.parametrize("name", ["$x_1$ ^{2", "Läsion-Ø", "a b"])
+def test_names_are_written_as_they_are(study, rectangle, name):
+    study.photograph(name, rectangle((40, 60), (5, 9), (5, 9)))
+    study.draw(with_references=False)
+    assert (study.picture(name)[:TOP] < 100).any()
