@@ -1,11 +1,13 @@
-"""How nnU-Net's plans name our network."""
+"""The network that nnU-Net's plans name, in their entry `architecture`."""
 
 import inspect
+import pydoc
+
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
 from .models import VMUNet
 
 NETWORK = "nnunet_vmunet.models.VMUNet"  # nnU-Net finds the class by this dotted name
-OUR_NETWORKS = (NETWORK, f"{VMUNet.__module__}.{VMUNet.__qualname__}")
 
 
 def paper_architecture() -> dict:
@@ -17,3 +19,20 @@ def paper_architecture() -> dict:
         if default is not inspect.Parameter.empty and name != "deep_supervision"  # nnU-Net adds that one itself
     }
     return {"network_class_name": NETWORK, "arch_kwargs": sizes, "_kw_requires_import": []}
+
+
+def is_vmunet(class_name: str) -> bool:
+    """Whether this dotted name is that of `VMUNet` or of a subclass; of nothing that cannot be imported here."""
+    try:
+        named = pydoc.locate(class_name)
+    except pydoc.ErrorDuringImport:
+        return False
+    return isinstance(named, type) and issubclass(named, VMUNet)
+
+
+def build_network(architecture: dict, input_channels: int, num_classes: int) -> VMUNet:
+    """The network that the plans' entry names: (b, input_channels, h, w) to logits (b, num_classes, h, w)."""
+    return get_network_from_plans(
+        architecture["network_class_name"], architecture["arch_kwargs"], architecture["_kw_requires_import"],
+        input_channels, num_classes, deep_supervision=False,
+    )  # fmt: skip

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from .losses import CeDiceLoss
 from .models import VMUNet
+from .models.ss2d import SS2D
 from .models.vmunet import PATCH
 from .ops import backends
 
@@ -40,7 +41,7 @@ class TrainingMemory:
     per_pixel: float
 
     def peak(self, batch_size: int, patch_size: Sequence[int]) -> float:
-        """For a batch of patches (height, width). Gradients of parameters come while activations go.
+        """Bytes, for a batch of patches (height, width). Gradients of parameters come while activations go.
 
         Most parameters lie at the bottom of the U, and have their gradients when half of the activations are freed.
         """
@@ -89,7 +90,8 @@ def _workspace_per_pixel(network: VMUNet) -> float:
     It makes the steps of all directions again and needs as much for their gradients, but by then what came after the
     scan is freed, and that makes up for the gradients.
     """
-    steps = network.encoder.stages[0].blocks[0].ss2d.dt_projs_bias.numel()  # per token: direction and channel
+    first = next(module for module in network.modules() if isinstance(module, SS2D))
+    steps = first.dt_projs_bias.numel()  # per token: direction and channel
     return steps * FLOAT / PATCH**2
 
 

@@ -18,10 +18,15 @@ from nnunetv2.paths import nnUNet_preprocessed
 from nnunetv2.preprocessing.resampling.default_resampling import compute_new_shape
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
-from .architecture import paper_architecture
+from .architecture import build_network, paper_architecture
 from .errors import InputError
 from .memory_model import TrainingMemory, training_memory
-from .models import VMUNet
+
+__all__ = [  # what nnU-Net's search finds
+    "VMUNetPlanner",
+    "VMUNetPlanner224",
+    "VMUNetPlanner256",
+]
 
 DIVISOR = 32  # of the patch: VM-UNet pads other sizes up to it
 PAPER_BATCH = 32
@@ -54,7 +59,11 @@ class VMUNetPlanner(ExperimentPlanner):
         )  # fmt: skip
 
     def plan_experiment(self) -> dict:
-        """Write the plans where nnU-Net looks for them, and return them."""
+        """Write the plans where nnU-Net looks for them, and return them.
+
+        Raises:
+            InputError: not even the smallest patches fit into the memory target.
+        """
         transpose_forward, transpose_backward = self.determine_transpose()
         spacing = self.target_spacing(transpose_forward)
         median_shape = self._median_shape(spacing, transpose_forward)
@@ -87,7 +96,7 @@ class VMUNetPlanner(ExperimentPlanner):
     def get_plans_for_configuration(
         self, spacing, median_shape, data_identifier: str, approximate_n_voxels_dataset: float, _cache: dict
     ) -> dict:
-        """nnU-Net's hook, for 2D: spacing and median shape are of (rows, columns)."""
+        """nnU-Net's hook, for 2D: spacing (mm) and median shape (pixels) are of (rows, columns)."""
         patch_size, batch_size = self.patch_and_batch_size(median_shape, approximate_n_voxels_dataset)
         schemes, masked = self.determine_normalization_scheme_and_whether_mask_is_used_for_norm()
         data, data_kwargs, seg, seg_kwargs = self.determine_resampling()
@@ -107,9 +116,13 @@ class VMUNetPlanner(ExperimentPlanner):
             "resampling_fn_seg_kwargs": seg_kwargs,
             "resampling_fn_probabilities": probabilities.__name__,
             "resampling_fn_probabilities_kwargs": probabilities_kwargs,
-            "architecture": paper_architecture(),
+            "architecture": self.architecture(),
             "batch_dice": True,
         }
+
+    def architecture(self) -> dict:
+        """The plans' entry `architecture`: the network to train, and the one whose memory is counted."""
+        return paper_architecture()
 
     def target_spacing(self, transpose_forward: Sequence[int]) -> np.ndarray:
         """Of (slice axis, rows, columns) after transposing, in mm. In 2D only rows and columns are resampled to it."""
@@ -142,11 +155,11 @@ class VMUNetPlanner(ExperimentPlanner):
 
     @cached_property
     def memory(self) -> TrainingMemory:
-        """Of the paper's network with this dataset's channels and classes."""
+        """Of the planned network with this dataset's channels and classes."""
         channels = self.dataset_json.get("channel_names") or self.dataset_json["modality"]
         labels = LabelManager(self.dataset_json["labels"], self.dataset_json.get("regions_class_order"))
         heads = labels.num_segmentation_heads
-        return training_memory(VMUNet(len(channels), heads), heads)
+        return training_memory(build_network(self.architecture(), len(channels), heads), heads)
 
     def _median_shape(self, spacing: np.ndarray, transpose_forward: Sequence[int]) -> np.ndarray:
         """Of the training images at this spacing, both transposed."""
@@ -180,6 +193,11 @@ class PaperGeometryPlanner(VMUNetPlanner):
     side: int
 
     def target_spacing(self, transpose_forward: Sequence[int]) -> np.ndarray:
+        """As the parent's, in mm: rows and columns such that the median slice has `side` of each.
+
+        Raises:
+            InputError: -overwrite_target_spacing is given too.
+        """
         if self.overwrite_target_spacing is not None:
             raise InputError(
                 f"{type(self).__name__} sets the spacing itself: leave out -overwrite_target_spacing, or plan with "

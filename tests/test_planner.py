@@ -241,6 +241,28 @@ def test_planned_network_is_the_trainers(planner):
             assert torch.equal(network.eval()(image), planned.eval()(image))
 
 
+class Deeper(VMUNet):
+    """A variant with something more to keep in memory."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.more = torch.nn.Linear(1000, 1000, bias=False)
+
+
+class PlannerOfDeeper(VMUNetPlanner):
+    def architecture(self):
+        sizes = {"depths": [1, 1], "depths_decoder": [1, 1], "dims": [8, 16], "d_state": 4}
+        return {**super().architecture(), "network_class_name": f"{__name__}.Deeper", "arch_kwargs": sizes}
+
+
+def test_the_memory_is_of_the_network_that_the_plans_name(planner):
+    deeper = planner(PlannerOfDeeper, channels=2, classes=4)
+    architecture = deeper.plan_experiment()["configurations"]["2d"]["architecture"]
+    assert architecture == deeper.architecture()
+    network = Deeper(2, 4, **architecture["arch_kwargs"])
+    assert deeper.memory.parameters == 4 * sum(parameter.numel() for parameter in network.parameters())  # bytes
+
+
 @pytest.fixture
 def hippocampus(folders, shared):
     """Seven real MR volumes of about 36×50×35 voxels, read where they lie."""

@@ -12,53 +12,16 @@ from .ss2d import VSSBlock
 PATCH = 4  # pixels a side of a token
 
 
-class VMUNet(nn.Module):
-    """(b, input_channels, h, w) to logits (b, num_classes, h, w), for any h and w.
+class EncoderStage(nn.Module):
+    """(b, h, w, dim) to (b, h/2, w/2, next_dim); the deepest, without a next one, keeps its shape."""
 
-    The signature is nnU-Net's: a plans file can name this class, and gives everything after the first two
-    arguments as `arch_kwargs`. With the defaults, 3 channels and 1 class it has the paper's 27,427,561 parameters.
-
-    Args:
-        input_channels: of the image, any number.
-        num_classes: output channels.
-        depths: VSS blocks of each encoder stage.
-        depths_decoder: VSS blocks of each decoder stage, deepest first.
-        dims: channels of each encoder stage; the first must be divisible by 4.
-        d_state: states N of the scan.
-        drop_path_rate: stochastic depth, from 0 up to this over the encoder's blocks and back over the decoder's.
-        deep_supervision: nnU-Net passes it; VM-UNet has one output, so it must be False.
-
-    Raises:
-        ValueError: sizes that do not fit each other, deep supervision, or, in `forward`, an image of another shape.
-    """
-
-    def __init__(
-        self,
-        input_channels: int,
-        num_classes: int,
-        depths: Sequence[int] = (2, 2, 2, 2),
-        depths_decoder: Sequence[int] = (2, 2, 2, 1),
-        dims: Sequence[int] = (96, 192, 384, 768),
-        d_state: int = 16,
-        drop_path_rate: float = 0.2,
-        deep_supervision: bool = False,
-    ) -> None:
+    def __init__(self, dim: int, next_dim: int | None, drop_path_rates, d_state: int) -> None:
         super().__init__()
-        _check(depths, depths_decoder, dims, deep_supervision)
-        self.input_channels = input_channels
-        self.size_divisor = PATCH * 2 ** (len(depths) - 1)
-        self.encoder = Encoder(input_channels, depths, dims, d_state, drop_path_rate)
-        self.decoder = Decoder(num_classes, depths_decoder, dims[::-1], d_state, drop_path_rate)
-        self.apply(_initialize_linear)
+        self.blocks = nn.Sequential(*(VSSBlock(dim, d_state, rate) for rate in drop_path_rates))
+        self.downsample = PatchMerging(dim, next_dim) if next_dim else nn.Identity()
 
-    def forward(self, image: Tensor) -> Tensor:
-        if image.ndim != 4 or image.shape[1] != self.input_channels:
-            expected = f"(batch, {self.input_channels}, height, width)"
-            raise ValueError(f"expected an image {expected}, got {tuple(image.shape)}")
-        height, width = image.shape[2:]
-        padded = F.pad(image, (0, -width % self.size_divisor, 0, -height % self.size_divisor))
-        bottom, skips = self.encoder(padded)
-        return self.decoder(bottom, skips)[:, :, :height, :width]
+    def forward(self, x: Tensor) -> Tensor:
+        return self.downsample(self.blocks(x))
 
 
 class Encoder(nn.Module):
@@ -85,16 +48,16 @@ class Encoder(nn.Module):
         return x, skips
 
 
-class EncoderStage(nn.Module):
-    """(b, h, w, dim) to (b, h/2, w/2, next_dim); the deepest, without a next one, keeps its shape."""
+class DecoderStage(nn.Module):
+    """(b, h, w, previous_dim) to (b, 2·h, 2·w, dim); the deepest, without a previous one, keeps its shape."""
 
-    def __init__(self, dim: int, next_dim: int | None, drop_path_rates, d_state: int) -> None:
+    def __init__(self, previous_dim: int | None, dim: int, drop_path_rates, d_state: int) -> None:
         super().__init__()
+        self.upsample = PatchExpanding(previous_dim, dim, scale=2) if previous_dim else nn.Identity()
         self.blocks = nn.Sequential(*(VSSBlock(dim, d_state, rate) for rate in drop_path_rates))
-        self.downsample = PatchMerging(dim, next_dim) if next_dim else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.downsample(self.blocks(x))
+        return self.blocks(self.upsample(x))
 
 
 class Decoder(nn.Module):
@@ -123,16 +86,56 @@ class Decoder(nn.Module):
         return self.seg_layers[0](self.final_up(x).permute(0, 3, 1, 2))
 
 
-class DecoderStage(nn.Module):
-    """(b, h, w, previous_dim) to (b, 2·h, 2·w, dim); the deepest, without a previous one, keeps its shape."""
+class VMUNet(nn.Module):
+    """(b, input_channels, h, w) to logits (b, num_classes, h, w), for any h and w.
 
-    def __init__(self, previous_dim: int | None, dim: int, drop_path_rates, d_state: int) -> None:
+    The signature is nnU-Net's: a plans file can name this class or a subclass, and gives everything after the first
+    two arguments as `arch_kwargs`. With the defaults, 3 channels and 1 class it has the paper's 27,427,561 parameters.
+
+    Args:
+        input_channels: of the image, any number.
+        num_classes: output channels.
+        depths: VSS blocks of each encoder stage.
+        depths_decoder: VSS blocks of each decoder stage, deepest first.
+        dims: channels of each encoder stage; the first must be divisible by 4.
+        d_state: states N of the scan.
+        drop_path_rate: stochastic depth, from 0 up to this over the encoder's blocks and back over the decoder's.
+        deep_supervision: nnU-Net passes it; VM-UNet has one output, so it must be False.
+
+    Raises:
+        ValueError: sizes that do not fit each other, deep supervision, or, in `forward`, an image of another shape.
+    """
+
+    encoder_class = Encoder
+    decoder_class = Decoder
+
+    def __init__(
+        self,
+        input_channels: int,
+        num_classes: int,
+        depths: Sequence[int] = (2, 2, 2, 2),
+        depths_decoder: Sequence[int] = (2, 2, 2, 1),
+        dims: Sequence[int] = (96, 192, 384, 768),
+        d_state: int = 16,
+        drop_path_rate: float = 0.2,
+        deep_supervision: bool = False,
+    ) -> None:
         super().__init__()
-        self.upsample = PatchExpanding(previous_dim, dim, scale=2) if previous_dim else nn.Identity()
-        self.blocks = nn.Sequential(*(VSSBlock(dim, d_state, rate) for rate in drop_path_rates))
+        _check(depths, depths_decoder, dims, deep_supervision)
+        self.input_channels = input_channels
+        self.size_divisor = PATCH * 2 ** (len(depths) - 1)
+        self.encoder = self.encoder_class(input_channels, depths, dims, d_state, drop_path_rate)
+        self.decoder = self.decoder_class(num_classes, depths_decoder, dims[::-1], d_state, drop_path_rate)
+        self.apply(_initialize_linear)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.blocks(self.upsample(x))
+    def forward(self, image: Tensor) -> Tensor:
+        if image.ndim != 4 or image.shape[1] != self.input_channels:
+            expected = f"(batch, {self.input_channels}, height, width)"
+            raise ValueError(f"expected an image {expected}, got {tuple(image.shape)}")
+        height, width = image.shape[2:]
+        padded = F.pad(image, (0, -width % self.size_divisor, 0, -height % self.size_divisor))
+        bottom, skips = self.encoder(padded)
+        return self.decoder(bottom, skips)[:, :, :height, :width]
 
 
 def _drop_path_rates(depths: Sequence[int], maximum: float) -> list[list[float]]:

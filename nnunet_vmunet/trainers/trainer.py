@@ -17,12 +17,11 @@ from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from batchgeneratorsv2.transforms.utils.nnunet_masking import MaskImageTransform
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
-from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 from torch._dynamo import OptimizedModule
 
-from ..architecture import OUR_NETWORKS, paper_architecture
+from ..architecture import build_network, is_vmunet, paper_architecture
 from ..errors import InputError
 from ..losses import BinaryBceDiceLoss, CeDiceLoss, RegionBceDiceLoss
 from ..requirement import Requirement
@@ -90,7 +89,7 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
     def _plan_for_vmunet(self) -> None:
         """Put our network and a batch size for it into plans made for another; one pass is an epoch either way."""
         training, validation = (len(dataset) for dataset in self.get_tr_and_val_datasets())
-        if self.configuration_manager.network_arch_class_name not in OUR_NETWORKS:
+        if not is_vmunet(self.configuration_manager.network_arch_class_name):
             patch_size, planned = self.configuration_manager.patch_size, self.configuration_manager.batch_size
             batch_size = paper_batch_size(patch_size, training, self._processes())
             self._change_plans(batch_size=batch_size, architecture=paper_architecture())
@@ -122,18 +121,13 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
         cls, plans_manager, configuration_manager, num_input_channels: int, num_output_channels: int,
         enable_deep_supervision: bool = False,
     ) -> nn.Module:  # fmt: skip
-        """The network that the plans name, or the paper's: (b, c, h, w) to logits (b, heads, h, w).
+        """The network that the plans name: (b, c, h, w) to logits (b, heads, h, w).
 
-        nnU-Net calls this for training and for inference.
+        nnU-Net calls this for inference, and for training once the plans name ours.
         """
         cls.set_autocast_dtype()
         architecture = configuration_manager.configuration["architecture"]
-        if architecture["network_class_name"] not in OUR_NETWORKS:
-            architecture = paper_architecture()
-        return get_network_from_plans(
-            architecture["network_class_name"], architecture["arch_kwargs"], architecture["_kw_requires_import"],
-            num_input_channels, num_output_channels, deep_supervision=False,
-        )  # fmt: skip
+        return build_network(architecture, num_input_channels, num_output_channels)
 
     @staticmethod
     def set_autocast_dtype() -> None:

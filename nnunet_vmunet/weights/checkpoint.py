@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -100,7 +101,9 @@ def _load(file: Path, trust: bool):
     if not trust and (name := builds_bytes(file)):
         raise InputError(f"{file} {_more_than_tensors(name)}")
     try:
-        return torch.load(file, map_location="cpu", weights_only=not trust)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, about files that it then refuses: one line is enough
+            return torch.load(file, map_location="cpu", weights_only=not trust)
     except Exception as error:  # a damaged file can fail anywhere, a trusted one in code of its own
         raise InputError(f"{file} {_why_it_failed(error)}") from error
 

@@ -76,4 +76,4 @@ def _globals(file: Path) -> Iterator[str]:
 def _globals_of_one(pickle) -> Iterator[str]:
     for opcode, argument, _ in pickletools.genops(pickle):
         if opcode.name == "GLOBAL":
-            yield argument
+            yield str(argument)

@@ -11,7 +11,7 @@ import torch
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from PIL import Image, ImageDraw
 
-from ..architecture import OUR_NETWORKS, paper_architecture
+from ..architecture import is_vmunet, paper_architecture
 from ..dataset_conversion.atomic_folder import atomic_folder
 from ..errors import InputError
 from ..requirement import Requirement
@@ -84,7 +84,7 @@ def write_model_folder(target: Target, checkpoint: Checkpoint, filled: Filled, p
 def _plans_for_vmunet(plans: dict) -> dict:
     """The plans with configuration 2d alone, whole, and with our network, as the trainer would save them."""
     settings = dict(PlansManager(plans).get_configuration(CONFIGURATION).configuration)
-    if settings["architecture"]["network_class_name"] not in OUR_NETWORKS:
+    if not is_vmunet(settings["architecture"]["network_class_name"]):
         settings["architecture"] = paper_architecture()
     return {**plans, "configurations": {CONFIGURATION: settings}}
 

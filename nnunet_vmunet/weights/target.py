@@ -11,7 +11,7 @@ import torch
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from ..architecture import OUR_NETWORKS, paper_architecture
+from ..architecture import build_network, is_vmunet, paper_architecture
 from ..errors import InputError
 from ..models import VMUNet
 
@@ -35,7 +35,7 @@ class Target:
 
     input_channels: int
     num_classes: int  # output channels, the background's included
-    arch_kwargs: dict = field(default_factory=lambda: paper_architecture()["arch_kwargs"])
+    architecture: dict = field(default_factory=paper_architecture)  # as in the plans
     dataset: Dataset | None = None
 
     def network(self, seed: int) -> VMUNet:
@@ -43,14 +43,14 @@ class Target:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             try:
-                return VMUNet(self.input_channels, self.num_classes, **self.arch_kwargs)
+                return build_network(self.architecture, self.input_channels, self.num_classes)
             except Exception as error:  # as for `target_for_dataset`
-                raise InputError(f"no VM-UNet can be made with arch_kwargs {self.arch_kwargs} ({_reason(error)}): "
+                raise InputError(f"no VM-UNet can be made as the plans say, {self.architecture} ({_reason(error)}): "
                                  "correct the plans or plan again") from error  # fmt: skip
 
 
 def target_for_dataset(dataset: str, plans_name: str = "nnUNetPlans") -> Target:
-    """Channels, classes and, where there are plans for VM-UNet, its sizes.
+    """Channels, classes and, where there are plans for VM-UNet, its class and sizes.
 
     Args:
         dataset: nnU-Net's id or name, in $nnUNet_preprocessed or else in $nnUNet_raw.
@@ -72,12 +72,12 @@ def _target(found: Dataset) -> Target:
     architecture = paper_architecture()
     if found.plans is not None:
         planned = PlansManager(found.plans).get_configuration(CONFIGURATION).configuration["architecture"]
-        if planned["network_class_name"] in OUR_NETWORKS:
+        if is_vmunet(planned["network_class_name"]):
             architecture = planned
     description = found.dataset_json
     channels = description.get("channel_names") or description["modality"]
     labels = LabelManager(description["labels"], description.get("regions_class_order"))
-    return Target(len(channels), labels.num_segmentation_heads, architecture["arch_kwargs"], found)
+    return Target(len(channels), labels.num_segmentation_heads, architecture, found)
 
 
 def _dataset(dataset: str, plans_name: str) -> Dataset:

@@ -9,6 +9,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 
 from nnunet_vmunet.losses import CeDiceLoss
 from nnunet_vmunet.models import VMUNet
+from nnunet_vmunet.models.vmunet import Decoder
 from nnunet_vmunet.weights import load_original, rename
 
 SMALL = {"depths": (1, 1), "depths_decoder": (1, 1), "dims": (8, 16), "d_state": 4}
@@ -61,6 +62,29 @@ def test_drop_path_rises_over_the_encoder_and_falls_over_the_decoder():
 
     assert rates(network.encoder) == pytest.approx([0.2 * i / 7 for i in range(8)])
     assert rates(network.decoder) == pytest.approx([0.2 * i / 6 for i in reversed(range(7))])
+
+
+class Unskipped(Decoder):
+    """Without skips, and with a layer that `Decoder` does not have."""
+
+    def __init__(self, num_classes, depths, dims, d_state, drop_path_rate):
+        super().__init__(num_classes, depths, dims, d_state, drop_path_rate)
+        self.bottleneck = torch.nn.Linear(dims[0], dims[0], bias=False)
+
+    def forward(self, x, skips):
+        return super().forward(self.bottleneck(x), [torch.zeros_like(skip) for skip in skips])
+
+
+class UnskippedVMUNet(VMUNet):
+    decoder_class = Unskipped
+
+
+def test_a_variant_names_its_decoder():
+    torch.manual_seed(0)
+    network = UnskippedVMUNet(3, 2, **SMALL).eval()
+    assert network(torch.randn(1, 3, 20, 27)).shape == (1, 2, 20, 27)
+    assert network.decoder.bottleneck.weight.std().item() == pytest.approx(0.02, rel=0.2)  # as all linear layers
+    assert set(VMUNet(3, 2, **SMALL).state_dict()) == set(network.state_dict()) - {"decoder.bottleneck.weight"}
 
 
 @pytest.mark.parametrize("name", ["nnunet_vmunet.models.VMUNet", "nnunet_vmunet.models.vmunet.VMUNet"])

@@ -67,6 +67,20 @@ def test_plans_that_name_our_network_are_obeyed(small):
     assert trainer.network.encoder.patch_embed.proj.out_channels == 8
 
 
+class Variant(VMUNet):
+    """A user's own network."""
+
+
+def test_plans_that_name_a_subclass_are_obeyed(small):
+    dataset = small()
+    architecture = {**OUR_ARCHITECTURE, "network_class_name": f"{__name__}.Variant"}
+    dataset.plans["configurations"]["2d"]["architecture"] = architecture
+    trainer = dataset.trainer(nnUNetTrainerVMUNet)
+    trainer.initialize()
+    assert type(trainer.network).__name__ == "Variant"
+    assert trainer.plans_manager.plans["configurations"]["2d"]["architecture"] == architecture
+
+
 def test_an_epoch_is_one_pass(small):
     trainer = small(shapes=((1, 16, 16),) * 6).trainer(nnUNetTrainerVMUNet)
     trainer.initialize()

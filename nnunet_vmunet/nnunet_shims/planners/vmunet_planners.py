@@ -2,7 +2,7 @@
 """Lets nnU-Net's search find VM-UNet's planners; each class keeps its own module, nnunet_vmunet.planner."""
 
 try:
-    from nnunet_vmunet.planner import VMUNetPlanner, VMUNetPlanner224, VMUNetPlanner256  # noqa: F401
+    from nnunet_vmunet.planner import *  # noqa: F403
 except ModuleNotFoundError as error:
     # nnunet-vmunet was uninstalled and this file stayed: nnU-Net must go on finding its own planners. The second
     # name is for when caches keep the package's empty folder alive.

@@ -1,0 +1,49 @@
+"""Which of the names in nnU-Net's plans are ours, and the network that is built for them."""
+
+import pytest
+import torch
+
+from nnunet_vmunet.architecture import NETWORK, build_network, is_vmunet, paper_architecture
+from nnunet_vmunet.models import VMUNet
+
+SMALL = {"depths": [1, 1], "depths_decoder": [1, 1], "dims": [8, 16], "d_state": 4}
+
+
+class Variant(VMUNet):
+    """A user's own, in a module that has nothing to do with the package."""
+
+
+@pytest.mark.parametrize("name", [NETWORK, "nnunet_vmunet.models.vmunet.VMUNet", f"{__name__}.Variant"])
+def test_vmunet_and_its_subclasses_are_ours(name):
+    assert is_vmunet(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "dynamic_network_architectures.architectures.unet.PlainConvUNet", "nnunet_vmunet.models.vmunet",
+        "nnunet_vmunet.models.vmunet.Decoder", "nnunet_vmunet.models.Absent", "absent.models.VMUNet", "VMUNet", "",
+    ],
+    ids=["nnU-Net's", "module", "part of ours", "absent class", "absent package", "without its module", "empty"],
+)  # fmt: skip
+def test_other_and_absent_names_are_not(name):
+    assert not is_vmunet(name)
+
+
+def test_a_network_whose_package_lacks_something_is_not_ours(tmp_path, monkeypatch):
+    (tmp_path / "lacking_networks.py").write_text("import absent_cuda_extension\n\nclass UMamba: ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert not is_vmunet("lacking_networks.UMamba")
+
+
+def test_the_class_that_is_named_is_built_with_its_sizes():
+    architecture = {**paper_architecture(), "network_class_name": f"{__name__}.Variant", "arch_kwargs": SMALL}
+    network = build_network(architecture, input_channels=3, num_classes=2)
+    assert type(network).__name__ == "Variant"
+    assert network(torch.zeros(1, 3, 16, 16)).shape == (1, 2, 16, 16)
+    assert len(network.encoder.stages) == 2
+
+
+def test_the_papers_entry_is_a_new_one_each_time():
+    paper_architecture()["arch_kwargs"]["dims"].clear()
+    assert paper_architecture()["arch_kwargs"]["dims"] == [96, 192, 384, 768]
