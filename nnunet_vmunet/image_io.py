@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from nnunetv2.imageio.natural_image_reader_writer import NaturalImage2DIO
@@ -19,10 +21,15 @@ class WholeImage2DIO(NaturalImage2DIO):
 
     nnU-Net resamples to the spacing of the plans: a photograph of any size and shape thereby comes to the size that
     the network was trained at, and its mask back to the photograph's own pixels. Photographs come as R, G, B, each
-    file in `image_fnames` giving three channels; masks are written as by nnU-Net's own class.
+    file in `image_fnames` giving three channels; masks are files as nnU-Net's own class writes them.
     """
 
     def read_images(self, image_fnames: Sequence[str]) -> tuple[np.ndarray, dict]:
+        """(3 · files, 1, h, w) float32, and the spacing.
+
+        Raises:
+            InputError: files of different sizes, or a file that is no image of 1 to 4 channels.
+        """
         images = [_without_black(_rgb(io.imread(file), file)) for file in image_fnames]
         for image, file in zip(images, image_fnames, strict=True):
             if image.shape != images[0].shape:
@@ -31,10 +38,25 @@ class WholeImage2DIO(NaturalImage2DIO):
         return channels_first[:, None].astype(np.float32), {"spacing": _spacing(*images[0].shape[:2])}
 
     def read_seg(self, seg_fname: str) -> tuple[np.ndarray, dict]:
+        """(1, 1, h, w) float32 labels, and the spacing.
+
+        Raises:
+            InputError: the file has more than one channel.
+        """
         seg = io.imread(seg_fname)
         if seg.ndim != 2:
             raise InputError(f"{seg_fname} has shape {seg.shape}: a label map is a grey image, one value per pixel")
         return seg[None, None].astype(np.float32), {"spacing": _spacing(*seg.shape)}
+
+    def write_seg(self, seg: np.ndarray, output_fname: str, properties: dict) -> None:
+        """As nnU-Net's, but complete or not at all: --continue_prediction takes what is there for finished."""
+        output = Path(output_fname)
+        # A folder, because the ending of a file's name decides its format, and tools take every file that ends so.
+        folder = output.with_name(f".{output.name}.partial")
+        folder.mkdir(exist_ok=True)
+        super().write_seg(seg, str(folder / output.name), properties)
+        os.replace(folder / output.name, output)
+        folder.rmdir()
 
 
 def _spacing(height: int, width: int) -> tuple[float, float, float]:

@@ -1,5 +1,11 @@
 """WholeImage2DIO, alone and through nnU-Net's own preprocessing and export."""
 
+import itertools
+import multiprocessing
+import os
+import random
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -150,3 +156,34 @@ def test_files_of_one_case_with_unequal_sizes_are_refused(tmp_path):
 def test_only_lossless_files_are_read():
     assert ".png" in WholeImage2DIO.supported_file_endings
     assert ".jpg" not in WholeImage2DIO.supported_file_endings
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_mask_is_complete_or_not_there_whenever_its_writing_is_killed(tmp_path):
+    file = tmp_path / "Läsion 1.png"
+    masks = np.random.default_rng(0).integers(0, 250, (2, 1, 500, 500))
+    WholeImage2DIO().write_seg(masks[0], str(file), {})
+
+    def write_for_ever():
+        for mask in itertools.cycle(masks):
+            WholeImage2DIO().write_seg(mask, str(file), {})
+
+    moments = random.Random(0)
+    interrupted, seen = 0, set()
+    for _ in range(25):
+        process = multiprocessing.get_context("fork").Process(target=write_for_ever)
+        process.start()
+        time.sleep(moments.uniform(0.01, 0.06))
+        process.kill()
+        process.join()
+        written = np.asarray(Image.open(file))
+        equal = [i for i, mask in enumerate(masks) if np.array_equal(written, mask[0])]
+        assert len(equal) == 1
+        seen.update(equal)
+        assert [found.name for found in tmp_path.glob("*.png")] == [file.name]  # none that tools would take for a mask
+        interrupted += len(list(tmp_path.iterdir())) > 1
+        os.remove(file)
+        WholeImage2DIO().write_seg(masks[0], str(file), {})
+        assert list(tmp_path.iterdir()) == [file]  # and what a kill left is gone when the case is predicted again
+    assert interrupted  # some of the kills did hit the writing
+    assert seen == {0, 1}
