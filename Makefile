@@ -5,13 +5,14 @@ BIN = .venv/bin
 .PHONY: test demo lint clean
 
 test: .venv/ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --cov
 
 demo: .venv/ready
 	$(BIN)/nnunet-vmunet demo --overwrite
 
 lint: .venv/ready
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 
 # A machine with an NVIDIA GPU gets what it needs too: plain pip brings torch's CUDA build.
 .venv/ready: pyproject.toml
@@ -21,4 +22,4 @@ lint: .venv/ready
 	touch $@
 
 clean:
-	rm -rf .venv demo build *.egg-info
+	rm -rf .venv demo build *.egg-info .coverage*

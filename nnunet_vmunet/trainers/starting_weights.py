@@ -42,8 +42,8 @@ def _origin(current: str) -> str:
         content = torch.load(file, map_location="cpu", weights_only=True)
         if fingerprint(content["network_weights"]) != current:
             return ""
+        provenance = content.get("provenance")
+        imported = f", imported from {provenance['source']} (SHA-256 {provenance['sha256']})" if provenance else ""
     except Exception:  # nnU-Net has loaded it: whatever it is, a log line must not end the training
         return f", as -pretrained_weights {file} gave them"
-    provenance = content.get("provenance")
-    imported = f", imported from {provenance['source']} (SHA-256 {provenance['sha256']})" if provenance else ""
     return f", from {Path(file)}{imported}"
