@@ -4,10 +4,12 @@ import torch
 from torch import Tensor
 
 from . import naive
-from .backends import choose
+from .backends import READ_HALF, choose
 from .operator import ss2d_scan_op
 
 __all__ = ["ss2d_scan"]
+
+HALF = (torch.bfloat16, torch.float16)
 
 
 def ss2d_scan(
@@ -39,10 +41,12 @@ def ss2d_scan(
         RuntimeError: the chosen backend cannot run here.
     """
     _check_shapes(x, delta, A, B, C, D, delta_bias, delta_weight)
-    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-    x, delta, A, B, C, D, delta_bias = (tensor.to(dtype) for tensor in (x, delta, A, B, C, D, delta_bias))
-    delta_weight = None if delta_weight is None else delta_weight.to(dtype)
     backend = choose(x.device, backend)
+    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    A, D, delta_bias = (tensor.to(dtype) for tensor in (A, D, delta_bias))
+    delta_weight = None if delta_weight is None else delta_weight.to(dtype)
+    kept = HALF if backend in READ_HALF else ()
+    x, delta, B, C = (tensor if tensor.dtype in kept else tensor.to(dtype) for tensor in (x, delta, B, C))
     if backend == "naive":  # the truth takes no operator and no backward pass of ours: plain torch, plain autograd
         with torch.autocast(x.device.type, enabled=False):
             return naive.scan(x, delta, A, B, C, D, delta_bias, delta_weight)

@@ -16,6 +16,7 @@ import torch
 
 MODULES = {"blocked": ".blocked", "numba": ".numba_cpu", "triton": ".triton_gpu", "mamba_ssm": ".mamba_cuda"}
 NAMES = ("naive", *MODULES)
+READ_HALF = ("triton",)  # take x, delta, B and C as autocast left them: nothing is copied, and less is kept
 VARIABLE = "NNUNET_VMUNET_SCAN"
 OLDEST_TORCH_FOR_TRITON = (2, 7)  # it comes with Triton 3.3, whose kernels may hold tuples
 OLDEST_GPU_FOR_TRITON = (7, 0)

@@ -25,7 +25,8 @@ def ss2d_scan_op(
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """y (b, h, w, d), and the states that the backend keeps for the backward pass, empty unless `save_states`.
 
-    The other arguments are those of `nnunet_vmunet.ops.ss2d_scan`, all float32 or all float64; `backend` is a name.
+    The other arguments are those of `nnunet_vmunet.ops.ss2d_scan`, all float32 or all float64; but x, delta, B and C
+    may be half as wide for a backend in `backends.READ_HALF`. y is as wide as A. `backend` is a name.
     """
     with torch.autocast(x.device.type, enabled=False):
         module = backends.load(backend)
@@ -37,7 +38,7 @@ def ss2d_scan_op(
 @ss2d_scan_op.register_fake
 def _(x, delta, delta_weight, A, B, C, D, delta_bias, backend, save_states):
     states_shape = backends.load(backend).states_shape(x, A) if save_states else (0,)
-    return x.new_empty(x.shape), x.new_empty(states_shape)
+    return A.new_empty(x.shape), A.new_empty(states_shape)
 
 
 @torch.library.custom_op("nnunet_vmunet::ss2d_scan_backward", mutates_args=())
@@ -61,7 +62,7 @@ def ss2d_scan_backward_op(
 
 @ss2d_scan_backward_op.register_fake
 def _(dy, states, x, delta, delta_weight, A, B, C, D, delta_bias, backend):
-    dweight = x.new_empty(0 if delta_weight is None else delta_weight.shape)
+    dweight = A.new_empty(0 if delta_weight is None else delta_weight.shape)
     dx, ddelta, *others = (tensor.new_empty(tensor.shape) for tensor in (x, delta, A, B, C, D, delta_bias))
     return dx, ddelta, dweight, *others
 

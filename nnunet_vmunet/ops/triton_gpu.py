@@ -194,7 +194,7 @@ def _forward(launch, problem, x, delta, A, B, C, D, bias, save_states) -> tuple[
         BLOCK=launch.block, SPAN=SPAN, CHUNKED=chunks > 1, SAVE=save_states,
         TERMS=_terms(x), **_constants(problem),
     )  # fmt: skip
-    return y.sum(0).to(x.dtype), states
+    return y.sum(0), states
 
 
 def _backward(launch, problem, x, delta, A, B, C, D, bias, dy, states) -> tuple[Tensor, ...]:

@@ -7,7 +7,7 @@ takes milliseconds for every step of every program, so images here are tiny and 
 import pytest
 import torch
 
-from nnunet_vmunet.ops import backends, naive, triton_gpu
+from nnunet_vmunet.ops import backends, naive, ss2d_scan, triton_gpu
 
 CPU = torch.device("cpu")
 SPAN = 8
@@ -83,12 +83,36 @@ def test_other_blocks(block, launch_with, one_run):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
-def test_half_precision_is_rounded_once(dtype, launch_with, one_run):
+def test_half_precision_is_computed_in_float32_and_gradients_rounded_once(dtype, launch_with, one_run):
     launch_with(4, CUT_AT_EVERY_SPAN)
-    ours, truth = one_run((1, 3, 5, 5, 4), dtype)
-    for tensor, expected in zip(ours, truth, strict=True):
-        assert tensor.dtype == dtype
-        assert error(tensor, expected) < torch.finfo(dtype).eps
+    (y, *grads), (expected_y, *expected) = one_run((1, 3, 5, 5, 4), dtype)
+    assert y.dtype == torch.float32
+    assert error(y, expected_y) < 3e-6
+    for grad, truth in zip(grads, expected, strict=True):
+        assert grad.dtype == dtype
+        assert error(grad, truth) < torch.finfo(dtype).eps
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_what_autocast_leaves_half_is_read_and_kept_so(dtype, launch_with, make_inputs):
+    """x, delta of low rank, B and C, as the network's layers give them; the parameters are float32."""
+    launch_with(4, CUT_AT_EVERY_SPAN)
+    x, delta, A, B, C, D, bias = make_inputs(1, 3, 5, 5, 4, torch.float32)
+    weight = torch.randn(4, 5, 2)
+    inputs = [*(t.to(dtype) for t in (x, delta[..., :2])), A, *(t.to(dtype) for t in (B, C)), D, bias, weight]
+    kept, leaves = [], [tensor.requires_grad_() for tensor in inputs]
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        y = ss2d_scan(*leaves, backend="triton")
+    dy = torch.linspace(-1, 1, y.numel()).view_as(y)
+    grads = torch.autograd.grad(y, leaves, dy)
+    wide = [tensor.detach().double().requires_grad_() for tensor in inputs]
+    truth = naive.scan(*wide)
+    assert y.dtype == torch.float32
+    assert error(y.detach(), truth.detach()) < 3e-6
+    for ours, expected in zip(grads, torch.autograd.grad(truth, wide, dy.double()), strict=True):
+        assert error(ours, expected) < max(3e-6, torch.finfo(ours.dtype).eps)
+    assert [grad.dtype for grad in grads] == [tensor.dtype for tensor in inputs]
+    assert sum(tensor.data_ptr() == x_.data_ptr() for tensor in kept for x_ in leaves[:1]) == 1  # x itself, no copy
 
 
 def test_repeats_bit_by_bit(launch_with, one_run):
