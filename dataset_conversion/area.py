@@ -11,7 +11,9 @@ Extent = tuple[Fraction, Fraction]
 
 
 def area_average(pixels: np.ndarray, shape: tuple[int, int], extent: Extent | None = None) -> np.ndarray:
-    """Average (H, W, ...) uint8 pixels over a grid of `shape` cells, an old pixel counting by the part inside a cell.
+    """Average (H, W, ...) uint8 pixels over a grid of `shape` = (rows, columns) cells, to (*shape, ...) uint8.
+
+    An old pixel counts by the part of it that lies inside a cell.
 
     `extent`: how far the grid reaches over the old pixels, where that is not exactly (H, W).
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
@@ -18,6 +19,9 @@ def atomic_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
 
     An error or Ctrl-C removes it. What a killed process left behind is put right by the next call for the same target.
     With `overwrite` an existing target steps aside by renaming only when the new one is complete.
+
+    Raises:
+        InputError: the target is a file, is not empty without `overwrite`, or cannot be written.
     """
     target = Path(os.path.realpath(target))  # a link to another disk stays where it is
     try:
@@ -33,7 +37,14 @@ def atomic_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
-        raise InputError(f"{target} cannot be written, make room or choose another place ({error})") from error
+        raise _not_written(target, error) from error
+
+
+def _not_written(target: Path, error: OSError) -> InputError:
+    if error.errno == errno.ENAMETOOLONG:
+        # There is more to that name than the user gave: a case's _0000, or what marks a hidden folder.
+        return InputError(f"{target} cannot be written, shorten the name {Path(error.filename).name}: it is too long")
+    return InputError(f"{target} cannot be written, make room or choose another place ({error})")
 
 
 def _refuse_occupied(target: Path, overwrite: bool) -> None:
@@ -51,12 +62,20 @@ def _swap(partial: Path, target: Path, replaced: Path) -> None:
     except BaseException:
         _restore(replaced, target)
         raise
-    shutil.rmtree(replaced, ignore_errors=True)
+    _discard(replaced)
 
 
 def _restore(replaced: Path, target: Path) -> None:
     if replaced.exists() and not target.exists():
         replaced.rename(target)
+
+
+def _discard(replaced: Path) -> None:
+    """Under the other name first: what is half deleted when the process is killed may not come back as the target."""
+    if replaced.exists():
+        partial = replaced.with_name(replaced.name.replace(".replaced-", ".partial-", 1))
+        replaced.rename(partial)
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _hidden(target: Path, role: str) -> Path:
@@ -70,11 +89,11 @@ def _prefix(target: Path, role: str) -> str:
 
 
 def _clean_up_after_the_killed(target: Path) -> None:
-    for replaced in _of_dead_processes(target, "replaced"):
-        _restore(replaced, target)
-        shutil.rmtree(replaced, ignore_errors=True)
     for partial in _of_dead_processes(target, "partial"):
         shutil.rmtree(partial, ignore_errors=True)
+    for replaced in _of_dead_processes(target, "replaced"):
+        _restore(replaced, target)
+        _discard(replaced)
 
 
 def _of_dead_processes(target: Path, role: str) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from nnunet_vmunet.errors import InputError
@@ -15,7 +16,13 @@ _FIRST = "_0000"
 
 
 def convert_images(input_folder: Path, output_folder: Path, *, num_processes: int = 8, overwrite: bool = False) -> Path:
-    """Write every photograph directly inside `input_folder` to `output_folder` as an upright RGB NAME_0000.png."""
+    """Write every photograph directly inside `input_folder` to `output_folder` as an upright RGB NAME_0000.png.
+
+    Each keeps its own pixels: nnU-Net resamples, and brings the mask back to them. Returns `output_folder`.
+
+    Raises:
+        InputError: a folder or a photograph cannot be used; nothing is written then.
+    """
     check_num_processes(num_processes)
     _check_folders(input_folder, output_folder, overwrite)
     photographs = photographs_in(input_folder)
@@ -27,11 +34,11 @@ def convert_images(input_folder: Path, output_folder: Path, *, num_processes: in
 
 
 def _check_folders(input_folder: Path, output_folder: Path, overwrite: bool) -> None:
-    if not input_folder.is_dir():
+    if not os.path.isdir(input_folder):
         raise InputError(f"{input_folder} is no folder: give the folder of photographs as -i")
-    if output_folder.exists() and output_folder.resolve() == input_folder.resolve():
+    if output_folder.resolve() == input_folder.resolve():
         raise InputError(f"{output_folder} is the input folder: choose another folder for -o")
-    if overwrite and output_folder.is_dir():
+    if overwrite and os.path.isdir(output_folder):
         _refuse_foreign_files(output_folder)
 
 
@@ -47,7 +54,7 @@ def _by_output_name(photographs: list[Path], input_folder: Path) -> dict[str, Pa
         raise InputError(f"{input_folder} holds no photographs ({', '.join(SUFFIXES)}): give another folder as -i")
     jobs: dict[str, Path] = {}
     for file in photographs:
-        name = f"{file.stem.removesuffix(_FIRST)}{_FIRST}.png"
+        name = f"{file.stem.removesuffix(_FIRST) or file.stem}{_FIRST}.png"  # a case has a name
         if name in jobs:
             raise InputError(f"{jobs[name]} and {file} would both become {name}: rename one of them")
         jobs[name] = file

@@ -9,9 +9,9 @@ from nnunet_vmunet.errors import InputError
 
 from .atomic_folder import atomic_folder
 from .isic_release import Case, Release, find_release
-from .masks import mask_size, read_mask
+from .masks import read_mask
 from .parallel import check_num_processes, progress, run_parallel
-from .photographs import photograph_size, read_photograph, write_png
+from .photographs import read_photograph, upright_size, write_png
 from .raw_dataset import (
     Fold,
     new_dataset_folder,
@@ -38,6 +38,9 @@ def convert_isic(
     release_folder: holds the official release folders, or the authors' train/ and val/.
     size: pixels a side; None keeps each image's own size.
     split: "auto" writes the archive's split, or else a seeded 7:3 split, as fold 0; "cv" leaves the folds to nnU-Net.
+
+    Raises:
+        InputError: the release or a file in it cannot be used, or the dataset's place; nothing is written then.
     """
     check_num_processes(num_processes)
     target = new_dataset_folder(dataset_id, f"ISIC{year}")
@@ -97,8 +100,8 @@ def _refuse_unequal_sizes(cases: list[Case]) -> None:
     """From the headers, so that a release with a wrong file in it is refused in seconds."""
     with progress(total=len(cases), description="Checking") as bar:
         for case in cases:
-            image = photograph_size(case.image)
-            mask = mask_size(case.mask) if case.mask else image
+            image = upright_size(case.image)
+            mask = upright_size(case.mask) if case.mask else image
             if image != mask:
                 raise InputError(
                     f"{case.mask} is {_by(mask)} pixels, its image {case.image} {_by(image)}: download both again"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,8 @@ _DEPTH = 3
 
 @dataclass(frozen=True)
 class Case:
+    """An image and its mask; a test release may have no masks."""
+
     name: str
     image: Path
     mask: Path | None
@@ -39,8 +42,12 @@ class Release:
 
 
 def find_release(folder: Path, year: int) -> Release:
-    """Find the release of `year` in or below `folder`; the images and masks are paired, nothing is opened."""
-    if not folder.is_dir():
+    """Find the release of `year` in or below `folder`; the images and masks are paired, nothing is opened.
+
+    Raises:
+        InputError: it is not there, not complete, or there twice.
+    """
+    if not os.path.isdir(folder):
         raise InputError(f"{folder} is no folder: give the one that holds {_image_folder(year, 'Training')} as -i")
     folder = folder.resolve()
     folders = folders_in(folder, _DEPTH)

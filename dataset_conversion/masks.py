@@ -9,19 +9,16 @@ import numpy as np
 from nnunet_vmunet.errors import InputError
 
 from .area import at_least_half
-from .photographs import opened
-
-
-def mask_size(path: Path) -> tuple[int, int]:
-    """(height, width) from the header."""
-    with opened(path) as image:
-        return image.size[1], image.size[0]
+from .photographs import opened, upright
 
 
 def read_mask(path: Path, side: int | None = None) -> np.ndarray:
-    """Read as (H, W) uint8, 1 on the lesion; all black is allowed.
+    """Read as (H, W) uint8, upright, 1 on the lesion; all black is allowed.
 
     With `side`, the mask comes at side × side pixels, 1 where at least half of a pixel's area is lesion.
+
+    Raises:
+        InputError: the file is no image, has colours, or holds other values than 0 and 1 or 0 and 255.
     """
     mask = _binary(_one_channel(path), path)
     return mask if side is None else at_least_half(mask, (side, side))
@@ -29,10 +26,10 @@ def read_mask(path: Path, side: int | None = None) -> np.ndarray:
 
 def _one_channel(path: Path) -> np.ndarray:
     with opened(path) as image:
-        if image.mode == "L" or image.mode[0] == "I":
-            return np.asarray(image)
+        if image.mode in ("L", "F") or image.mode[0] == "I":
+            return upright(np.asarray(image), image)
         # A palette's indices say nothing before its colours are looked up; alpha says nothing about the lesion.
-        pixels = np.asarray(image.convert("RGBA"))[..., :3]
+        pixels = upright(np.asarray(image.convert("RGBA"))[..., :3], image)
     if (pixels != pixels[..., :1]).any():
         raise InputError(f"{path} is a mask with colours: give one of black and white pixels (0 and 255)")
     return pixels[..., 0]
@@ -40,12 +37,11 @@ def _one_channel(path: Path) -> np.ndarray:
 
 def _binary(pixels: np.ndarray, path: Path) -> np.ndarray:
     values, counts = np.unique(pixels, return_counts=True)
-    if values[-1] <= 1 and values[0] >= 0:
-        return pixels.astype(np.uint8)
+    for white in (1, 255):
+        if np.isin(values, (0, white)).all():
+            return (pixels == white).astype(np.uint8)
     other = ~np.isin(values, (0, 255))
-    if other.any():
-        raise InputError(
-            f"{path} is no binary mask: besides 0 and 255 it holds {other.sum()} other values in {counts[other].sum()} "
-            f"pixels, as after JPEG compression or resizing: download the original mask again"
-        )
-    return (pixels == 255).astype(np.uint8)
+    raise InputError(
+        f"{path} is no binary mask: besides 0 and 255 it holds {other.sum()} other values in {counts[other].sum()} "
+        f"pixels, as after JPEG compression or resizing: download the original mask again"
+    )

@@ -13,6 +13,7 @@ from nibabel.affines import apply_affine
 
 from nnunet_vmunet.errors import InputError
 
+from .quiet import quiet
 from .volumes import reading, real_numbers, shape_text
 
 # How far apart the corners of an image and of its label map may lie: rounding in headers moves them by far less.
@@ -21,6 +22,8 @@ _TOLERANCE_MM = 0.01
 
 @dataclass(frozen=True)
 class Grid:
+    """Where a volume's voxels lie."""
+
     shape: tuple[int, int, int]
     affine: np.ndarray  # (4, 4), voxel indices to mm
 
@@ -36,8 +39,12 @@ class StoredVolume:
 
 
 def read_grid(path: Path) -> Grid:
-    """Shape and affine from the header; a volume has three axes and voxels of some size."""
-    with reading(path, "as NIfTI"):
+    """Shape and affine from the header.
+
+    Raises:
+        InputError: the file is no NIfTI, has other than three axes, or an affine without volume.
+    """
+    with reading(path, "as NIfTI"), quiet(nib.imageglobals.logger):
         image = nib.Nifti1Image.from_filename(path)
     if len(image.shape) != 3 or 0 in image.shape:
         raise InputError(f"{path} is no volume: its shape is {shape_text(image.shape)}, wanted are three axes")
@@ -47,7 +54,7 @@ def read_grid(path: Path) -> Grid:
 
 
 def refuse_unequal_grids(image: Path, label: Path) -> Grid:
-    """The grid of both, from the headers."""
+    """The grid of both, from the headers; an InputError where they differ in shape, or by more than 0.01 mm."""
     grid, label_grid = read_grid(image), read_grid(label)
     if grid.shape != label_grid.shape:
         raise InputError(
@@ -63,8 +70,12 @@ def refuse_unequal_grids(image: Path, label: Path) -> Grid:
 
 
 def read_volume(path: Path) -> StoredVolume:
-    """Read everything, the checksum at the end included: only that tells a truncated file from a whole one."""
-    with reading(path, "as NIfTI"):
+    """Read everything, the checksum at the end included: only that tells a truncated file from a whole one.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    with reading(path, "as NIfTI"), quiet(nib.imageglobals.logger):
         content = path.read_bytes()
         plain = gzip.decompress(content) if path.suffix.lower() == ".gz" else content
         image = nib.Nifti1Image.from_bytes(plain)

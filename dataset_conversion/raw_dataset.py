@@ -12,7 +12,11 @@ Fold = dict[str, list[str]]
 
 
 def new_dataset_folder(dataset_id: int, name: str) -> Path:
-    """The folder of a dataset that is about to be written: $nnUNet_raw/Dataset118_NAME."""
+    """The folder of a dataset that is about to be written: $nnUNet_raw/Dataset118_NAME.
+
+    Raises:
+        InputError: nnUNet_raw is not set or cannot be written, or the id is taken or none of nnU-Net's.
+    """
     if not 1 <= dataset_id <= 999:
         raise InputError(f"-d {dataset_id}: nnU-Net's dataset ids run from 1 to 999")
     raw = _raw_folder()
@@ -22,6 +26,7 @@ def new_dataset_folder(dataset_id: int, name: str) -> Path:
 
 
 def write_dataset_json(folder: Path, content: dict) -> None:
+    """Write dataset.json, by which nnU-Net knows channels, labels, reader and file ending."""
     _write_json(folder / "dataset.json", content)
 
 
@@ -59,7 +64,7 @@ def _raw_folder() -> Path:
         raise InputError(
             "nnUNet_raw is not set: export nnUNet_raw=FOLDER (and nnUNet_preprocessed and nnUNet_results for training)"
         )
-    if not raw.is_dir():
+    if not os.path.isdir(raw):
         raise InputError(f"nnUNet_raw is {raw}, which is no folder: create it with mkdir -p, or set the variable anew")
     if not os.access(raw, os.W_OK):
         raise InputError(f"nnUNet_raw is {raw}, which you may not write to: change that or set the variable anew")
@@ -83,10 +88,12 @@ def _refuse_id_of_another(dataset_id: int, name: str) -> None:
 
 
 def _same_folds(path: Path, folds: list[Fold] | None) -> bool:
+    if not folds:
+        return False
     try:
         earlier = json.loads(path.read_text())
         # As nnU-Net compares them: the file may hold more folds than the dataset.
-        return bool(folds) and [_sets(fold) for fold in earlier[: len(folds)]] == [_sets(fold) for fold in folds]
+        return [_sets(fold) for fold in earlier[: len(folds)]] == [_sets(fold) for fold in folds]
     except (ValueError, KeyError, TypeError):
         return False
 

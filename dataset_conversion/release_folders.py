@@ -16,7 +16,11 @@ def folders_in(folder: Path, depth: int) -> list[Path]:
 
 
 def find_folder(folders: list[Path], name: str, files_in: Callable[[Path], list]) -> Path | None:
-    """The folder of that name; where it is nested in itself, the one that holds files."""
+    """The folder of that name, None if there is none; where it is nested in itself, the one that holds files.
+
+    Raises:
+        InputError: there are two.
+    """
     found = [f for f in folders if f.name.lower() == name.lower()]
     found = [f for f in found if f.parent not in found]
     refuse_copies(found)
@@ -30,18 +34,23 @@ def innermost(folder: Path, files_in: Callable[[Path], list]) -> Path:
     return folder
 
 
-def matching_files(folder: Path, pattern: str) -> list[tuple[re.Match, Path]]:
-    """The files directly inside `folder` whose whole name matches, whatever the case of its letters, sorted."""
+def file_names(folder: Path) -> list[str]:
+    """The files directly inside `folder`, sorted."""
     try:
-        with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries if entry.is_file())
+        with os.scandir(folder) as entries:  # asks no disk about each of thousands of files, as Path.is_file would
+            return sorted(entry.name for entry in entries if entry.is_file())
     except OSError as error:
         raise InputError(f"{folder} cannot be read, change its permissions ({error.strerror})") from error
-    matches = [re.fullmatch(pattern, name, re.IGNORECASE) for name in names]
+
+
+def matching_files(folder: Path, pattern: str) -> list[tuple[re.Match, Path]]:
+    """The files directly inside `folder` whose whole name matches, whatever the case of its letters, sorted."""
+    matches = [re.fullmatch(pattern, name, re.IGNORECASE) for name in file_names(folder)]
     return [(match, folder / match[0]) for match in matches if match]
 
 
 def by_case(named_files: Iterable[tuple[str, Path]]) -> dict[str, Path]:
+    """Files by their case's name; an InputError where two have the same."""
     cases: dict[str, Path] = {}
     for name, file in named_files:
         if name in cases:
@@ -51,11 +60,13 @@ def by_case(named_files: Iterable[tuple[str, Path]]) -> dict[str, Path]:
 
 
 def refuse_copies(folders: list[Path]) -> None:
+    """An InputError for more than one."""
     if len(folders) > 1:
         raise InputError(f"{folders[0]} and {folders[1]} are the same part of the release: remove one of them")
 
 
 def refuse_unpaired(files: dict[str, Path], partners: dict[str, Path], lack: str) -> None:
+    """An InputError that names the first file without a partner; `lack` says what it has not."""
     alone = [file for name, file in files.items() if name not in partners]
     if alone:
         more = f" (nor have {len(alone) - 1} others)" if len(alone) > 1 else ""
@@ -63,6 +74,7 @@ def refuse_unpaired(files: dict[str, Path], partners: dict[str, Path], lack: str
 
 
 def missing_folder(root: Path, name: str, beside: Path | None) -> InputError:
+    """The error to raise where `root` lacks a folder, though perhaps one is there that belongs beside it."""
     there = f", though {beside} is there" if beside else ""
     return InputError(f"{root} lacks {name}{there}: download it and extract it there")
 

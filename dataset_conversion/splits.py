@@ -15,7 +15,11 @@ _PAPER_TRAINING_COUNTS = {2150: 1500, 2694: 1886}
 
 
 def seeded_split(names: list[str]) -> Fold:
-    """Split 7:3, at least one case on either side; the same names give the same split everywhere."""
+    """Split 7:3, at least one case on either side; the same names give the same split everywhere.
+
+    Raises:
+        InputError: fewer than 2 names.
+    """
     if len(names) < 2:
         raise InputError(f"{', '.join(names)} alone cannot be split for training and validation: give 2 cases or more")
     count = _PAPER_TRAINING_COUNTS.get(len(names), round(0.7 * len(names)))

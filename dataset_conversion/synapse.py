@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,9 @@ def convert_synapse(
     release_folder: holds BTCV's RawData/Training, or train_npz and test_vol_h5 as TransUNet preprocessed them.
     organs: 8, in TransUNet's order, or all 13 in BTCV's, which only the raw form has.
     partial: convert what is there of an incomplete copy.
+
+    Raises:
+        InputError: the release or a file in it cannot be used, or the dataset's place; nothing is written then.
     """
     check_num_processes(num_processes)
     target = new_dataset_folder(dataset_id, "Synapse")
@@ -64,7 +68,7 @@ def convert_synapse(
 
 
 def _find(folder: Path) -> tuple[ModuleType, list[Case]]:
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise InputError(f"{folder} is no folder: give the one that holds {_wanted()} as -i")
     folder = folder.resolve()
     folders = folders_in(folder, _DEPTH)

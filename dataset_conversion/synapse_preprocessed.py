@@ -7,6 +7,7 @@ slice (h, w), a test file a volume (d, h, w), with the same rows and columns.
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from itertools import pairwise
@@ -40,6 +41,8 @@ _VOLUME = r"(case\d+)(\.npy)?\.h5"
 # Copies that somebody resampled overshoot [0, 1]; Hounsfield units lie far outside.
 _SCALED_RANGE = (-0.5, 1.5)
 
+_MOST_VOXELS = 512 * 512 * 1000
+
 
 @dataclass(frozen=True)
 class Case:
@@ -50,11 +53,16 @@ class Case:
 
 
 def is_there(folders: list[Path]) -> bool:
+    """Whether one of the folders belongs to this form."""
     return any(f.name.lower() in (_TRAIN, _TEST) for f in folders)
 
 
 def find_cases(root: Path, folders: list[Path]) -> list[Case]:
-    """Slices put in order, and volumes; no data is read."""
+    """Slices put in order, and volumes; no data is read.
+
+    Raises:
+        InputError: a slice is missing or there twice, or a case is on the other side of the published split.
+    """
     _refuse_other_lists(folders)
     slices = _slices_by_case(_files(folders, _TRAIN, _SLICE))
     volumes = by_case((match[1].lower(), file) for match, file in _files(folders, _TEST, _VOLUME))
@@ -67,6 +75,7 @@ def find_cases(root: Path, folders: list[Path]) -> list[Case]:
 
 
 def count_slices(case: Case) -> int:
+    """Files of a training case; of a volume what its header says."""
     if _is_volume(case):
         return _read(case.files[0], lambda file: file["image"].shape[0])
     return len(case.files)
@@ -127,7 +136,7 @@ def _refuse_wrong_side(name: str, other_side: Collection[str], what: str, publis
 
 
 def _is_volume(case: Case) -> bool:
-    return case.files[0].suffix.lower() == ".h5"
+    return _is_h5(case.files[0])
 
 
 def _stack(slices: tuple[Path, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -169,9 +178,32 @@ def _refuse_unscaled(intensities: np.ndarray, path: Path) -> None:
 
 def _read(path: Path, read: Callable):
     """read(file) of an .npz or .h5 file; nothing in it is ever unpickled."""
-    with reading(path, "as TransUNet's form of Synapse"), _opened(path) as file:
-        return read(file)
+    with reading(path, "as TransUNet's form of Synapse"):
+        claimed = _voxels_of_h5(path) if _is_h5(path) else _voxels_of_npz(path)
+        if claimed > _MOST_VOXELS:
+            raise ValueError(f"it claims {claimed:,} voxels")
+        with _opened(path) as file:
+            return read(file)
 
 
 def _opened(path: Path) -> h5py.File | np.lib.npyio.NpzFile:
-    return h5py.File(path, "r") if path.suffix.lower() == ".h5" else np.load(path, allow_pickle=False)
+    return h5py.File(path, "r") if _is_h5(path) else np.load(path, allow_pickle=False)
+
+
+def _is_h5(path: Path) -> bool:
+    return path.suffix.lower() == ".h5"
+
+
+def _voxels_of_h5(path: Path) -> int:
+    """Of the larger array. A few bytes can claim any number, and to be those of another file."""
+    with h5py.File(path, "r") as file:
+        arrays = [file[name] for name in ("image", "label")]
+        if any(array.external for array in arrays):
+            raise ValueError("its values lie in another file")
+        return max(array.size for array in arrays)
+
+
+def _voxels_of_npz(path: Path) -> int:
+    """At most: of the larger array, unpacked, one byte each."""
+    with zipfile.ZipFile(path) as file:
+        return max((member.file_size for member in file.infolist()), default=0)

@@ -20,17 +20,24 @@ SLICES_ARE_FILES = False
 
 @dataclass(frozen=True)
 class Case:
+    """A volume and its label map."""
+
     name: str
     image: Path
     label: Path
 
 
 def is_there(folders: list[Path]) -> bool:
+    """Whether one of the folders belongs to this form."""
     return bool(_folder(folders, "img") or _folder(folders, "label"))
 
 
 def find_cases(root: Path, folders: list[Path]) -> list[Case]:
-    """Images paired with label maps; nothing is opened."""
+    """Images paired with label maps; nothing is opened.
+
+    Raises:
+        InputError: a folder or a partner is missing.
+    """
     images, labels = _folder(folders, "img"), _folder(folders, "label")
     if images is None or labels is None:
         raise missing_folder(root, "Training/label" if images else "Training/img with volumes", images or labels)
@@ -41,7 +48,7 @@ def find_cases(root: Path, folders: list[Path]) -> list[Case]:
 
 
 def count_slices(case: Case) -> int:
-    """From the headers, which have to agree."""
+    """From the headers; an InputError where image and label map do not agree."""
     return refuse_unequal_grids(case.image, case.label).shape[2]
 
 

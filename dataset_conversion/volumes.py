@@ -13,7 +13,7 @@ from nnunet_vmunet.errors import InputError
 
 @contextmanager
 def reading(path: Path, kind: str) -> Iterator[None]:
-    """Whatever goes wrong while reading names the file."""
+    """Whatever goes wrong while reading becomes an InputError that names the file."""
     try:
         yield
     except Exception as error:  # broken files make readers raise almost anything
@@ -22,24 +22,30 @@ def reading(path: Path, kind: str) -> Iterator[None]:
 
 
 def real_numbers(values: np.ndarray) -> np.ndarray:
-    """The same values, unless they are colours, complex numbers or text."""
+    """The same values; a ValueError for colours, complex numbers or text."""
     if values.dtype.kind not in "biuf":
         raise ValueError(f"its values are of type {values.dtype}")
     return values
 
 
 def shape_text(shape: tuple[int, ...]) -> str:
+    """Such as 512x512x90, in the order of the axes."""
     return "x".join(map(str, shape))
 
 
 def check_intensities(values: np.ndarray, path: Path) -> None:
+    """An InputError for NaN and infinity."""
     bad = values.size - np.count_nonzero(np.isfinite(values))
     if bad:
         raise InputError(f"{path} holds {bad} voxels that are NaN or infinite: download it again")
 
 
 def checked_labels(values: np.ndarray, highest: int, path: Path) -> np.ndarray:
-    """The label map as uint8; floating-point files will do if their values are whole numbers from 0 to `highest`."""
+    """The label map as uint8; floating-point files will do if their values are whole numbers from 0 to `highest`.
+
+    Raises:
+        InputError: other values.
+    """
     low, high = values.min(), values.max()
     if not (low >= 0 and high <= highest):  # so that NaN is none either
         raise InputError(f"{path} holds labels from {low} to {high}, not 0 to {highest}: download the original again")

@@ -6,3 +6,7 @@ class InputError(Exception):
 
     The command line prints the message without a traceback and exits with code 2.
     """
+
+    def __str__(self) -> str:
+        # A file's name may hold line breaks, and bytes that are no text.
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in super().__str__())

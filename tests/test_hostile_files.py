@@ -77,6 +77,28 @@ def test_sizes_that_an_h5_does_not_hold(refused, tmp_path):
     assert "cannot be read as TransUNet's form" in refused(file)
 
 
+def test_more_voxels_than_any_volume_has(refused, tmp_path):
+    h5_file, npz_file = tmp_path / "case0001.npy.h5", tmp_path / "case0005_slice000.npz"
+    with h5py.File(h5_file, "w") as h5:
+        for name in ("image", "label"):
+            h5.create_dataset(name, shape=(1200, 512, 512), dtype="f4", chunks=(1, 64, 64))
+    with zipfile.ZipFile(npz_file, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("image.npy", "w") as member:
+        for _ in range(270):
+            member.write(bytes(10**6))
+    assert h5_file.stat().st_size < 10_000 and npz_file.stat().st_size < 300_000
+    assert "it claims 314,572,800 voxels" in refused(h5_file)
+    assert "it claims 270,000,000 voxels" in refused(npz_file)
+
+
+def test_values_of_another_file(refused, tmp_path):
+    secret, file = tmp_path / "secret", tmp_path / "case0001.npy.h5"
+    secret.write_bytes(bytes(32))
+    with h5py.File(file, "w") as h5:
+        for name in ("image", "label"):
+            h5.create_dataset(name, shape=(2, 4, 4), dtype="u1", external=[(str(secret), 0, 32)])
+    assert "its values lie in another file" in refused(file)
+
+
 @pytest.mark.parametrize("link", [h5py.ExternalLink("/etc/passwd", "/x"), h5py.SoftLink("/nowhere"),
                                   h5py.SoftLink("/label")], ids=["another file", "nowhere", "itself"])  # fmt: skip
 def test_links_in_an_h5_lead_nowhere(link, refused, tmp_path):

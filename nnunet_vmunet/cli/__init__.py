@@ -6,6 +6,7 @@ A module's `add` declares the options. What a subcommand needs is imported when 
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 
 from .. import __version__
@@ -17,6 +18,7 @@ COMMANDS = (register, doctor, convert, evaluate, overlay, weights, demo)
 
 def main(argv: list[str] | None = None) -> int:
     """Run one subcommand. Returns the exit code: 0, 2 for input that cannot be used, 1 for a check that fails."""
+    _print_whatever_a_name_holds()
     args = parser().parse_args(argv)
     try:
         return args.run(args) or 0
@@ -35,3 +37,10 @@ def parser() -> argparse.ArgumentParser:
     for command in COMMANDS:
         command.add(commands)
     return parser
+
+
+def _print_whatever_a_name_holds() -> None:
+    """A terminal or log that lacks the letters of a file's name is no error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

@@ -14,6 +14,8 @@ BOX, EDGE, OURS, PAPER = "#dbe7f3", "#33658a", "#111111", "#d1495b"
 
 @dataclass(frozen=True)
 class Panel:
+    """A row of boxes under one axis."""
+
     ylabel: str
     values: dict[str, np.ndarray]  # per box: one value per case, NaN where undefined
     ours: tuple[str, list[float]]  # what the diamonds are, and one per box

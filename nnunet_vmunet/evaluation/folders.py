@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from .label_files import label_files
 
 @dataclass(frozen=True)
 class Case:
+    """A prediction and its reference."""
+
     name: str
     prediction: Path
     reference: Path
@@ -36,7 +39,11 @@ class Folders:
         return {name: value for name, value in labels.items() if isinstance(value, int) and value and name != "ignore"}
 
     def cases(self) -> list[Case]:
-        """Predictions and references paired by name, sorted."""
+        """Predictions and references paired by name, sorted.
+
+        Raises:
+            InputError: one without its partner, or a prediction that is no case of the fold.
+        """
         ending = self.dataset_json.get("file_ending")
         predictions, references = label_files(self.predictions, ending), label_files(self.references, ending)
         for name in sorted(self.expected or ()):
@@ -54,12 +61,13 @@ class Folders:
 def given_folders(predictions: Path, references: Path, *, chill: bool = False) -> Folders:
     """The folders that the user names. `chill`, as nnU-Net calls it: references without prediction are left out."""
     for option, folder in (("-p", predictions), ("-r", references)):
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             raise InputError(f"{folder} is no folder: give one of label images as {option}")
     if predictions.resolve() == references.resolve():
         raise InputError(f"{predictions} is given as -p and as -r: a prediction would be compared with itself")
     places = (predictions, predictions.parent, references, references.parent)
-    dataset_json = next((_load(place / "dataset.json") for place in places if (place / "dataset.json").is_file()), {})
+    descriptions = (place / "dataset.json" for place in places)
+    dataset_json: dict = next((_load(file, dict) for file in descriptions if file.is_file()), {})
     expected = None if chill else frozenset(label_files(references, dataset_json.get("file_ending")))
     return Folders(predictions, references, dataset_json, expected=expected)
 
@@ -77,7 +85,7 @@ def trained_fold(dataset: str, fold: str, trainer: str, plans: str, configuratio
         raise InputError(f"{validation} is not there: {_validations(trained)}")
     if not references.is_dir():
         raise InputError(f"{references} is not there: run nnUNetv2_plan_and_preprocess, or give folders with -p and -r")
-    dataset_json = _load(model / "dataset.json")
+    dataset_json = _load(model / "dataset.json", dict)
     expected = _validation_cases(preprocessed / trained.name / "splits_final.json", fold)
     return Folders(validation, references, dataset_json, trained.name, expected)
 
@@ -90,8 +98,8 @@ def _nnunet_folder(variable: str) -> Path:
 
 
 def _dataset_folder(results: Path, dataset: str) -> Path:
-    pattern = f"Dataset{int(dataset):03d}_*" if dataset.isdecimal() else dataset
-    found = sorted(folder for folder in results.glob(pattern) if folder.is_dir())
+    named = re.compile(f"Dataset{int(dataset):03d}_.*" if dataset.isdecimal() else re.escape(dataset))
+    found = sorted(folder for folder in results.glob("*") if folder.is_dir() and named.fullmatch(folder.name))
     if not found:
         raise InputError(f"-d {dataset}: {results} holds no trained model of that dataset")
     if len(found) > 1:
@@ -112,12 +120,18 @@ def _validation_cases(splits: Path, fold: str) -> frozenset[str] | None:
     """None for fold "all" and for folds that nnU-Net drew itself because the file does not hold them."""
     if not fold.isdecimal() or not splits.is_file():
         return None
-    folds = _load(splits)
-    return frozenset(folds[int(fold)]["val"]) if int(fold) < len(folds) else None
-
-
-def _load(file: Path):
+    folds = _load(splits, list)
     try:
-        return json.loads(file.read_text())
+        return frozenset(folds[int(fold)]["val"]) if int(fold) < len(folds) else None
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{splits} is not what nnU-Net writes under that name: copy it again") from error
+
+
+def _load(file: Path, kind: type):
+    try:
+        content = json.loads(file.read_text())
     except (OSError, ValueError) as error:
         raise InputError(f"{file} cannot be read, copy it again ({error})") from error
+    if not isinstance(content, kind):
+        raise InputError(f"{file} is not what nnU-Net writes under that name: copy it again")
+    return content

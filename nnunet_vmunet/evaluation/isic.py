@@ -24,7 +24,7 @@ def isic_metrics(pred: np.ndarray, reference: np.ndarray) -> dict[str, float]:
 
 
 def as_mask(values: np.ndarray, name: str) -> np.ndarray:
-    """The same shape as bool."""
+    """The same shape as bool; a ValueError, with `name`, for other values than 0 and 1 or 0 and 255."""
     values = np.asarray(values)
     mask = values != 0
     if values.dtype != bool:
@@ -35,7 +35,11 @@ def as_mask(values: np.ndarray, name: str) -> np.ndarray:
 
 
 def confusion(pred: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """(4,) int64: true positives, false positives, false negatives, true negatives of two bool masks."""
+    """(4,) int64 pixels: true positives, false positives, false negatives, true negatives of two bool masks.
+
+    Raises:
+        ValueError: shapes that differ.
+    """
     if pred.shape != reference.shape:
         raise ValueError(f"pred has shape {pred.shape} and reference {reference.shape}: they must be equal")
     true_positives = np.count_nonzero(pred & reference)

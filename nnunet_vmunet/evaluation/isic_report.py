@@ -48,6 +48,9 @@ def evaluate_isic(
     output: folder, by default `metrics` in the predictions' folder.
     native: compare at the images' own size instead of 256×256.
     paper_row: "isic17" or "isic18"; by default what the dataset's name tells, where it is known.
+
+    Raises:
+        InputError: folders that do not pair, a file that is no mask, or no room for the output.
     """
     cases = folders.cases()
     output = output or folders.predictions / "metrics"

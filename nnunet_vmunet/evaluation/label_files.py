@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import re
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from ..dataset_conversion.photographs import opened
+from ..dataset_conversion.quiet import quiet
+from ..dataset_conversion.release_folders import file_names
 from ..errors import InputError
 
 PICTURES = (".png", ".bmp", ".tif", ".tiff")
@@ -22,12 +26,15 @@ def label_files(folder: Path, file_ending: str | None = None) -> dict[str, Path]
     """Label images directly inside a folder by the name of their case, which an ending `_segmentation` is no part of.
 
     file_ending: as nnU-Net's dataset.json says; None takes every ending that label images have.
+
+    Raises:
+        InputError: two files of one case, or no label image at all.
     """
-    endings = (file_ending,) if file_ending else VOLUMES + PICTURES
+    endings = (str(file_ending),) if file_ending else VOLUMES + PICTURES  # a dataset.json edited by hand holds anything
     cases: dict[str, Path] = {}
-    for file in sorted(folder.iterdir()):
+    for file in (folder / name for name in file_names(folder)):
         ending = next((e for e in endings if file.name.lower().endswith(e.lower())), None)
-        if ending is None or file.name.startswith(".") or file.name == BOX_PLOTS or not file.is_file():
+        if ending is None or file.name.startswith(".") or file.name == BOX_PLOTS:
             continue
         name = re.sub("_segmentation$", "", file.name[: -len(ending)], flags=re.IGNORECASE)
         if name in cases:
@@ -41,7 +48,10 @@ def label_files(folder: Path, file_ending: str | None = None) -> dict[str, Path]
 def read_labels(path: Path, allowed: Iterable[int]) -> tuple[np.ndarray, tuple[float, ...] | None]:
     """Read as uint8, with the spacing of the array's axes in millimetres (z, y, x); a picture has None.
 
-    allowed: the values that the file may hold, all of 0 to 255; any other is refused by name.
+    allowed: the values that the file may hold, all of 0 to 255.
+
+    Raises:
+        InputError: the file cannot be read, has colours, or holds another value.
     """
     values, spacing = _read_picture(path) if path.name.lower().endswith(PICTURES) else _read_volume(path)
     # Slice by slice, because sorting a whole volume takes seconds and several times its memory.
@@ -63,11 +73,21 @@ def _read_volume(path: Path) -> tuple[np.ndarray, tuple[float, ...]]:
     import SimpleITK as sitk
 
     try:
-        image = sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
+        _read_to_the_end(path)
+        with quiet():
+            image = sitk.ReadImage(str(path))
+    except (RuntimeError, OSError, EOFError, zlib.error) as error:
+        reason = str(error).strip().rpartition("\n")[2]
         raise InputError(f"{path} cannot be read as a volume, copy it again ({reason})") from error
     return sitk.GetArrayFromImage(image), image.GetSpacing()[::-1]
+
+
+def _read_to_the_end(path: Path) -> None:
+    """SimpleITK fills up what a truncated .nii.gz lacks: only the checksum at its end tells."""
+    if path.name.lower().endswith(".gz"):
+        with gzip.open(path) as file:
+            while file.read(2**20):
+                pass
 
 
 def _listed(values: list) -> str:

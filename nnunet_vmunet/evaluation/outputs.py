@@ -15,7 +15,7 @@ from ..errors import InputError
 
 
 def make_folder(folder: Path) -> None:
-    """Before anything is computed, so that a place that cannot be written is told at once."""
+    """Before anything is computed, so that a place that cannot be written is told at once, by an InputError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=folder):
@@ -26,7 +26,11 @@ def make_folder(folder: Path) -> None:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a hidden sibling with the same ending; once written, it takes the name of `path` when the block ends."""
+    """Yield a hidden sibling with the same ending; once written, it takes the name of `path` when the block ends.
+
+    Raises:
+        InputError: it cannot be written.
+    """
     partial = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
     try:
         yield partial
@@ -38,13 +42,15 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, content: dict) -> None:
+    """NaN is null."""
     with atomic_file(path) as partial:
         partial.write_text(json.dumps(_without_nan(content), indent=4, allow_nan=False) + "\n")
 
 
 def write_csv(path: Path, rows: list[dict]) -> None:
     """One line per row under the first row's keys; NaN is an empty field."""
-    with atomic_file(path) as partial, partial.open("w", newline="") as file:
+    # A name that is no text in any encoding goes through byte by byte.
+    with atomic_file(path) as partial, partial.open("w", -1, "utf-8", "surrogateescape", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows({key: "" if _is_nan(value) else value for key, value in row.items()} for row in rows)

@@ -33,6 +33,7 @@ def isic_year(dataset_name: str) -> str | None:
 
 
 def is_synapse(dataset_name: str) -> bool:
+    """Whether a dataset's name tells that it is Synapse: Dataset027_Synapse does, and so does BTCV."""
     return re.search("synapse|btcv", dataset_name, re.IGNORECASE) is not None
 
 

@@ -67,7 +67,11 @@ def synapse_metrics(
 def organ_agreements(
     pred: np.ndarray, reference: np.ndarray, labels: Iterable[int], spacings: Sequence[Spacing | None]
 ) -> dict[int, OrganAgreement]:
-    """What `synapse_metrics` reports, before any convention, with one HD95 for each of `spacings` (None: voxels)."""
+    """What `synapse_metrics` reports, before any convention, with one HD95 for each of `spacings` (None: voxels).
+
+    Raises:
+        ValueError: as `synapse_metrics`.
+    """
     from scipy.ndimage import find_objects
 
     labels = list(labels)

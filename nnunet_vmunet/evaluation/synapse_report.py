@@ -44,6 +44,8 @@ class ConventionSummary:
 
 @dataclass(frozen=True)
 class CaseResult:
+    """One volume compared."""
+
     spacing_mm: tuple[float, ...]  # of the reference: z, y, x
     spacings_agree: bool
     agreements: dict[int, OrganAgreement]
@@ -56,6 +58,9 @@ def evaluate_synapse(
 
     output: folder, by default `metrics` in the predictions' folder. The organs are those that the dataset.json beside
     the predictions or references names, or else Synapse's eight.
+
+    Raises:
+        InputError: folders that do not pair, a file that is no label map of the organs, or no room for the output.
     """
     cases = folders.cases()
     output = output or folders.predictions / "metrics"

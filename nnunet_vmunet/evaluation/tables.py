@@ -23,4 +23,5 @@ def number(value: float | None, scale: float = 1) -> str:
 
 
 def interval(estimate: Estimate, scale: float = 1) -> str:
+    """Both ends, one decimal; a dash for what is undefined."""
     return "-" if math.isnan(estimate.low) else f"{scale * estimate.low:.1f}-{scale * estimate.high:.1f}"

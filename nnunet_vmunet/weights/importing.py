@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-
 from .. import __version__
 from ..errors import InputError
 from .account import table
@@ -16,6 +14,7 @@ from .checkpoint import Checkpoint, Kind, open_checkpoint
 from .fill import Filled, fill
 from .fingerprint import fingerprint
 from .model_folder import planned_dataset, refuse_unfit_for_prediction, write_model_folder
+from .saving import save
 from .target import Target
 
 MAPPING_VERSION = 1  # raised when the same file would fill other tensors, or otherwise
@@ -43,7 +42,7 @@ def import_weights(file: str | Path, output: str | Path, target: Target, *, seed
     filled = fill(target.network(seed), checkpoint)
     provenance = _provenance(checkpoint, filled, seed)
     with _complete_or_not_at_all(output) as partial:
-        torch.save({"network_weights": filled.state_dict, "provenance": provenance}, partial)
+        save({"network_weights": filled.state_dict, "provenance": provenance}, partial)
     print(_account(checkpoint, filled))
     print(
         f"{output} written, fingerprint {fingerprint(filled.state_dict)}. Next:\n"
@@ -127,7 +126,7 @@ def _complete_or_not_at_all(output: Path) -> Iterator[Path]:
         output.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         os.replace(partial, output)
-    except (OSError, RuntimeError) as error:  # RuntimeError: torch.save where the disk is full or closed to us
+    except OSError as error:
         raise InputError(f"{output} cannot be written, make room or choose another place ({error})") from error
     finally:
         partial.unlink(missing_ok=True)

@@ -7,7 +7,6 @@ import os
 import shutil
 from pathlib import Path
 
-import torch
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from PIL import Image, ImageDraw
 
@@ -18,6 +17,7 @@ from ..requirement import Requirement
 from .checkpoint import Checkpoint, Kind
 from .fill import Filled
 from .normalization import as_the_original
+from .saving import save
 from .target import CONFIGURATION, Dataset, Target
 
 TRAINER = "nnUNetTrainerVMUNet"
@@ -76,7 +76,7 @@ def write_model_folder(target: Target, checkpoint: Checkpoint, filled: Filled, p
         if fingerprint.is_file():
             shutil.copy(fingerprint, partial)
         (partial / SUMMARY).parent.mkdir(parents=True)
-        torch.save(_checkpoint(plans, dataset, filled, provenance), partial / CHECKPOINT)
+        save(_checkpoint(plans, dataset, filled, provenance), partial / CHECKPOINT)
         _write_what_the_export_asks_for(partial, checkpoint.file.name)
     return folder, normalisation
 

@@ -55,11 +55,11 @@ class Releases:
                 seed += 1
         return self.root
 
-    def archive(self, *, train=2, val=1) -> Path:
+    def archive(self, *, train=2, val=1, pictures: Pictures | None = None) -> Path:
         for part, seeds in (("train", range(train)), ("val", range(train, train + val))):
             images, masks = self._folder(f"{part}/images"), self._folder(f"{part}/masks")
             for seed in seeds:
-                Pictures().save(f"ISIC_{seed:07d}", seed, images, masks, ".png", ".png")
+                (pictures or Pictures()).save(f"ISIC_{seed:07d}", seed, images, masks, ".png", ".png")
         return self.root
 
     def part(self, part: str, year=2018) -> tuple[Path, Path]:

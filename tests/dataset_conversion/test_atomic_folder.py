@@ -82,6 +82,16 @@ def test_overwrite_replaces_the_whole_folder(target):
     assert len(list(target.parent.iterdir())) == 1
 
 
+def test_what_is_replaced_could_not_come_back_while_it_is_deleted(target, monkeypatch):
+    """A process killed in the middle would leave a part of it, for the next one to find."""
+    write(target, "old")
+    deleted = []
+    monkeypatch.setattr("shutil.rmtree", lambda folder, **_: deleted.append(folder.name.split("-")[0]))
+    write(target, "new", overwrite=True)
+    assert set(deleted) == {".partial"}
+    assert [f.read_text() for f in target.iterdir()] == ["new"]
+
+
 def test_overwrite_that_fails_keeps_the_old(target):
     write(target, "old")
     with pytest.raises(ZeroDivisionError), atomic_folder(target, overwrite=True):

@@ -12,6 +12,8 @@ from interruption import conversion_under_way, wait_until_all_ended
 from PIL import Image
 from release_layouts import PARTS, Pictures
 
+from nnunet_vmunet.image_io import WholeImage2DIO
+
 DATASET = "Dataset118_ISIC2018"
 
 
@@ -194,6 +196,17 @@ def test_size(convert, releases, size, shape):
     dataset = convert("--size", size)
     assert np.asarray(Image.open(dataset / "imagesTr/ISIC_0000001_0000.png")).shape == (*shape, 3)
     assert np.asarray(Image.open(dataset / "labelsTr/ISIC_0000001.png")).shape == shape
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1), (3, 4)], ids=str)
+def test_tiny_images_are_what_nnunet_reads(convert, releases, size):
+    releases.official(training=2, pictures=Pictures(size))
+    dataset = convert("--size", "native")
+    image, properties = WholeImage2DIO().read_images([str(dataset / "imagesTr/ISIC_0000001_0000.png")])
+    label, label_properties = WholeImage2DIO().read_seg(str(dataset / "labelsTr/ISIC_0000001.png"))
+    assert image.shape == (3, 1, *size[::-1])
+    assert label.shape == (1, 1, *size[::-1])
+    assert properties == label_properties
 
 
 def test_the_end_says_what_was_written_and_what_comes_next(convert, releases, raw):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dataset_conversion.masks import mask_size, read_mask
+from dataset_conversion.masks import read_mask
+from dataset_conversion.photographs import upright_size
 from nnunet_vmunet.errors import InputError
 
 LESION = np.array([[0, 1, 1], [0, 0, 1]], np.uint8)
@@ -38,7 +39,7 @@ def inverted_palette() -> Image.Image:
 def test_binary_masks_come_as_0_and_1(tmp_path, image):
     file = saved(tmp_path, image)
     np.testing.assert_array_equal(read_mask(file), LESION)
-    assert mask_size(file) == (2, 3)
+    assert upright_size(file) == (2, 3)
 
 
 @pytest.mark.parametrize("value", [0, 255], ids=["all_black", "all_white"])
@@ -66,3 +67,66 @@ def test_jpeg_compressed_mask_is_refused(tmp_path):
 def test_coloured_mask_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"mask\.png is a mask with colours"):
         read_mask(saved(tmp_path, Image.new("RGB", (2, 2), (255, 0, 0))))
+
+
+@pytest.mark.parametrize(
+    ("mask", "name"),
+    [
+        (Image.fromarray(255 * LESION).convert("CMYK"), "mask.tif"),
+        (Image.fromarray(LESION.astype(np.uint16) * 255), "mask.png"),
+        (Image.fromarray(LESION.astype(np.uint16)), "mask.png"),
+        (Image.fromarray(LESION.astype(np.float32)), "mask.tif"),
+        (Image.fromarray(LESION.astype(np.float32) * 255), "mask.tif"),
+    ],
+    ids=["cmyk", "16_bit_255", "16_bit_1", "float_1", "float_255"],
+)
+def test_less_common_modes(tmp_path, mask, name):
+    np.testing.assert_array_equal(read_mask(saved(tmp_path, mask, name)), LESION)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "name"),
+    [
+        (LESION.astype(np.uint16) * 65535, "mask.png"),
+        (LESION.astype(np.float32) * 0.9, "mask.tif"),
+        (np.where(LESION, np.nan, 0).astype(np.float32), "mask.tif"),
+        (LESION.astype(np.int32) * -1, "mask.tif"),
+        (np.array([[0, 1, 255]], np.uint8), "mask.png"),
+    ],
+    ids=["65535", "probabilities", "nan", "negative", "1_and_255"],
+)
+def test_other_values_are_refused_in_every_mode(tmp_path, pixels, name):
+    with pytest.raises(InputError, match=r"is no binary mask: besides 0 and 255 it holds 1 other values"):
+        read_mask(saved(tmp_path, Image.fromarray(pixels), name))
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize(("orientation", "stored"), [(3, LESION[::-1, ::-1]), (6, np.rot90(LESION))], ids=["180", "90"])
+def test_a_mask_is_turned_as_its_photograph_is(tmp_path, suffix, orientation, stored):
+    """Programs that make a mask from a photograph copy its EXIF orientation."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = tmp_path / f"mask.{suffix}"
+    Image.fromarray(255 * np.ascontiguousarray(stored)).save(file, exif=exif)
+    np.testing.assert_array_equal(read_mask(file), LESION)
+    assert upright_size(file) == LESION.shape
+
+
+@pytest.mark.parametrize("name", ["mask.png", "mask.tif"])
+def test_several_pages_are_refused(tmp_path, name):
+    pages = [Image.fromarray(255 * lesion) for lesion in (LESION, 1 - LESION)]
+    pages[0].save(tmp_path / name, save_all=True, append_images=pages[1:])
+    with pytest.raises(InputError, match="holds 2 pages"):
+        read_mask(tmp_path / name)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1)], ids=str)
+def test_lines_and_single_pixels(tmp_path, size):
+    file = saved(tmp_path, Image.new("L", size, 255))
+    assert read_mask(file).shape == size[::-1]
+    np.testing.assert_array_equal(read_mask(file, 256), np.ones((256, 256)))
+
+
+def test_100_megapixels(tmp_path):
+    file = saved(tmp_path, Image.new("1", (10_000, 10_000), 1))
+    np.testing.assert_array_equal(read_mask(file, 4), np.ones((4, 4)))

@@ -1,12 +1,14 @@
 """Photographs as cameras, scanners and image editors write them."""
 
+import struct
 import warnings
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from dataset_conversion.photographs import photograph_size, photographs_in, read_photograph
+from dataset_conversion.photographs import photographs_in, read_photograph, upright_size, write_png
 from nnunet_vmunet.errors import InputError
 
 ORIENTATION = 0x0112
@@ -35,7 +37,22 @@ def test_exif_orientation_is_applied(tmp_path, orientation, suffix):
     file = tmp_path / f"photo.{suffix}"
     Image.fromarray(np.ascontiguousarray(STORED[orientation])).save(file, exif=exif)
     np.testing.assert_array_equal(read_photograph(file), UPRIGHT)
-    assert photograph_size(file) == (4, 6)
+    assert upright_size(file) == (4, 6)
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"], ids=["plain", "lzw"])
+@pytest.mark.parametrize("mode", ["L", "RGBA", "CMYK", "I;16"])
+def test_a_tiff_of_any_mode_that_lies_sideways(tmp_path, mode, compression):
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    upright = Image.fromarray(UPRIGHT[..., 0].astype(np.uint16) << 8 if mode == "I;16" else UPRIGHT)
+    stored = upright.convert(mode).transpose(Image.Transpose.ROTATE_90)
+    file = saved(tmp_path, stored, "photo.tif", exif=exif, compression=compression)
+    expected = (
+        UPRIGHT[..., :1].repeat(3, axis=2) if mode == "I;16" else np.asarray(upright.convert(mode).convert("RGB"))
+    )
+    np.testing.assert_array_equal(read_photograph(file), expected)
+    assert upright_size(file) == (4, 6)
 
 
 def test_exif_orientation_of_a_jpeg_that_is_decoded_at_reduced_size(tmp_path):
@@ -99,6 +116,99 @@ def test_16_bit_rgb_tiff(tmp_path):
     tifffile = pytest.importorskip("tifffile")
     tifffile.imwrite(tmp_path / "photo.tif", UPRIGHT.astype(np.uint16) * 257, photometric="rgb")
     np.testing.assert_array_equal(read_photograph(tmp_path / "photo.tif"), UPRIGHT)
+
+
+def png(pixels: np.ndarray, colour: int) -> bytes:
+    """A PNG of 16 bits a channel, which Pillow cannot write; `colour` as the standard numbers it."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    height, width = pixels.shape[:2]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    header = struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(("colour", "channels"), [(2, 3), (6, 4), (4, 2)], ids=["rgb", "rgba", "grey_alpha"])
+def test_16_bit_png_of_several_channels(tmp_path, colour, channels):
+    pixels = np.random.default_rng(0).integers(0, 65536, (4, 6, channels))
+    (tmp_path / "photo.png").write_bytes(png(pixels, colour))
+    rgb = pixels[..., :3] if channels > 2 else pixels[..., :1].repeat(3, axis=2)
+    np.testing.assert_array_equal(read_photograph(tmp_path / "photo.png"), rgb >> 8)
+
+
+def test_big_endian_16_bit_tiff(tmp_path):
+    file = saved(tmp_path, Image.fromarray(np.array([[0x1234, 0xFF00]], ">u2")), "photo.tif")
+    np.testing.assert_array_equal(read_photograph(file)[..., 0], [[0x12, 0xFF]])
+
+
+def test_a_progressive_jpeg_is_the_same_picture(tmp_path):
+    photograph = Image.fromarray(UPRIGHT).resize((64, 48))
+    plain, progressive = (
+        read_photograph(saved(tmp_path, photograph, f"{progressive}.jpg", progressive=progressive))
+        for progressive in (False, True)
+    )
+    np.testing.assert_array_equal(plain, progressive)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1)], ids=str)
+@pytest.mark.parametrize("name", ["photo.jpg", "photo.png", "photo.tif", "photo.bmp"])
+def test_lines_and_single_pixels(tmp_path, name, size):
+    file = saved(tmp_path, Image.new("RGB", size, (9, 9, 9)), name)
+    assert upright_size(file) == size[::-1]
+    for side in (None, 1, 256):
+        photograph = read_photograph(file, side)
+        assert photograph.shape == ((side, side, 3) if side else (*size[::-1], 3))
+        assert (photograph == 9).all()
+
+
+def test_100_megapixels(tmp_path):
+    """Between the size that Pillow warns of and the one that it refuses."""
+    file = saved(tmp_path, Image.new("RGB", (10_000, 10_000), (9, 99, 199)), "photo.png", compress_level=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        photograph = read_photograph(file, 256)
+        whole = read_photograph(file)
+    assert (photograph == (9, 99, 199)).all()
+    assert whole.shape == (10_000, 10_000, 3)
+    assert (whole[::999, ::999] == (9, 99, 199)).all()
+
+
+def test_a_header_that_claims_too_many_pixels_is_refused(tmp_path):
+    content = bytearray(png(np.zeros((1, 1, 3)), 2))
+    content[16:24] = struct.pack(">II", 20_000, 20_000)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    (tmp_path / "photo.png").write_bytes(content)
+    for read in (upright_size, read_photograph):
+        with pytest.raises(InputError, match=r"photo\.png claims to be too large.*400000000 pixels"):
+            read(tmp_path / "photo.png")
+
+
+def test_an_animated_png_is_refused(tmp_path):
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    file = saved(tmp_path, frames[0], save_all=True, append_images=frames[1:])
+    with pytest.raises(InputError, match=r"photo\.png holds 2 pages"):
+        read_photograph(file)
+
+
+def test_nothing_but_the_error_is_printed(tmp_path, capfd):
+    """libtiff writes to standard error by itself."""
+    file = saved(tmp_path, Image.effect_noise((64, 64), 50), "photo.tif", compression="tiff_lzw")
+    content = bytearray(file.read_bytes())
+    content[1000:1010] = b"\xff" * 10
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=r"photo\.tif cannot be read as an image"):
+        read_photograph(file)
+    assert capfd.readouterr().err == ""
+
+
+def test_nothing_is_written_over(tmp_path):
+    """A.png and a.png are one name on some disks: the second photograph is refused there, not the first one lost."""
+    write_png(UPRIGHT, tmp_path / "a.png")
+    with pytest.raises(FileExistsError):
+        write_png(UPRIGHT[::-1], tmp_path / "a.png")
+    np.testing.assert_array_equal(read_photograph(tmp_path / "a.png"), UPRIGHT)
 
 
 def test_floating_point_is_refused(tmp_path):

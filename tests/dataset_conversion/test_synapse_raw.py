@@ -7,6 +7,7 @@ import shutil
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from synapse_layouts import AFFINE
 
 # The table that TransUNet published, raw value to new value.
@@ -79,6 +80,92 @@ def test_the_header_of_the_label_map_is_kept(convert, synapse):
     changed = {key for key in before if before[key].tobytes() != after[key].tobytes()}
     assert changed == {"datatype", "bitpix", "cal_max"}
     assert after.get_data_dtype() == np.uint8
+
+
+TURN = np.array([[0.8, -0.6, 0, 0], [0.6, 0.8, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+
+GEOMETRIES = {
+    "as_released": (AFFINE, AFFINE),
+    "flipped": (AFFINE @ np.diag([-1, 1, -1, 1]),) * 2,
+    "permuted": (AFFINE[:, [2, 0, 1, 3]],) * 2,
+    "oblique": (AFFINE @ TURN, AFFINE @ TURN),
+    "sform_and_qform_differ": (AFFINE @ TURN, AFFINE),
+    "left_handed_and_far_away": (np.array([[2, 0, 0, -1e4], [0, 0, 3, 1e4], [0, 0.5, 0, 7], [0, 0, 0, 1.0]]),) * 2,
+}
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_every_geometry_is_kept_to_the_byte(convert, synapse, geometry):
+    synapse.raw([1])
+    sform, qform = GEOMETRIES[geometry]
+    for file, dtype in ((synapse.image(1), np.int16), (synapse.label(1), np.uint8)):
+        stored = nib.Nifti1Image(voxels(file).astype(dtype), sform)
+        stored.set_sform(sform, code=1)
+        stored.set_qform(qform, code=1)
+        nib.save(stored, file)
+    dataset = convert()
+    image, label = dataset / "imagesTr/case0001_0000.nii.gz", dataset / "labelsTr/case0001.nii.gz"
+    assert image.read_bytes() == synapse.image(1).read_bytes()
+    before, after = volume(synapse.label(1)).header, volume(label).header
+    for field in ("pixdim", "qform_code", "sform_code", "qoffset_x", "quatern_b", "quatern_c", "srow_x", "srow_y",
+                  "srow_z", "dim", "xyzt_units"):  # fmt: skip
+        assert before[field].tobytes() == after[field].tobytes(), field
+    read_image, read_label = (sitk.ReadImage(file) for file in (image, label))  # as nnU-Net does
+    assert read_image.GetDirection() == read_label.GetDirection()
+    assert read_image.GetOrigin() == read_label.GetOrigin()
+    assert read_image.GetSpacing() == read_label.GetSpacing()
+
+
+@pytest.mark.parametrize("dtype", ["<u1", "<i2", ">i2", ">i4", "<f4", ">f8"])
+def test_label_maps_of_every_type(convert, synapse, dtype):
+    synapse.raw([1])
+    before = voxels(synapse.label(1))
+    header = nib.Nifti1Header(endianness=dtype[0])
+    header.set_data_dtype(dtype)
+    nib.save(nib.Nifti1Image(before.astype(dtype), AFFINE, header), synapse.label(1))
+    after = voxels(convert() / "labelsTr/case0001.nii.gz")
+    assert after.dtype == np.uint8
+    np.testing.assert_array_equal(after == 5, before == 6)
+
+
+def test_a_big_endian_image_with_a_scale_is_kept_to_the_byte(convert, synapse):
+    synapse.raw([1])
+    header = nib.Nifti1Header(endianness=">")
+    header.set_data_dtype(">i2")
+    nib.save(nib.Nifti1Image(voxels(synapse.image(1)).astype(">i2"), AFFINE, header), synapse.image(1))
+    content = bytearray(gzip.decompress(synapse.image(1).read_bytes()))
+    content[112:120] = np.array([0.5, -100], ">f4").tobytes()  # scl_slope and scl_inter
+    synapse.image(1).write_bytes(gzip.compress(content))
+    before = volume(synapse.image(1)).get_fdata()
+    written = convert() / "imagesTr/case0001_0000.nii.gz"
+    assert written.read_bytes() == synapse.image(1).read_bytes()
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(written)).T, before)
+
+
+@pytest.mark.parametrize("file", ["image", "label"])
+@pytest.mark.parametrize("compressed", [False, True], ids=["plain_named_gz", "gz_named_plain"])
+def test_a_file_that_is_not_what_its_ending_says_is_refused(refuse, synapse, file, compressed):
+    synapse.raw([1])
+    stored = getattr(synapse, file)(1)
+    content = stored.read_bytes()
+    stored.unlink()
+    name = stored.with_suffix("") if compressed else stored
+    name.write_bytes(content if compressed else gzip.decompress(content))
+    assert f"{name.name} cannot be read as NIfTI, copy or download it again" in refuse()
+
+
+def test_a_header_that_claims_too_many_voxels_is_refused(refuse, synapse):
+    synapse.raw([1])
+    for file in (synapse.image(1), synapse.label(1)):
+        with_header(dim=[3, 32767, 32767, 32767, 1, 1, 1, 1])(synapse, file)
+    assert "img0001.nii.gz cannot be read as NIfTI" in refuse()
+
+
+def test_nothing_but_the_error_is_printed(refuse, synapse):
+    """nibabel logs what it repairs in a header."""
+    synapse.raw([1])
+    with_header(sizeof_hdr=349, magic=b"n+9")(synapse, synapse.image(1))
+    assert "img0001.nii.gz cannot be read as NIfTI" in refuse()
 
 
 @pytest.mark.parametrize("file", ["image", "label"])
@@ -204,6 +291,7 @@ def moved(millimetres):
 # What may be wrong with case 2 of an otherwise good release: the file, what spoils it, what the one line must say.
 SPOILED = {
     "label_too_high": ("label", with_value(14), ["label0002.nii.gz holds labels from 0.0 to 14.0, not 0 to 13"]),
+    "label_255": ("label", with_value(255), ["label0002.nii.gz holds labels from 0.0 to 255.0, not 0 to 13"]),
     "label_negative": ("label", with_value(-1), ["label0002.nii.gz holds labels from -1.0 to 13.0"]),
     "label_fraction": ("label", with_value(0.5), ["label0002.nii.gz holds 1 labels that are no whole numbers"]),
     "label_nan": ("label", with_value(np.nan), ["label0002.nii.gz holds labels from nan to nan"]),
@@ -219,6 +307,11 @@ SPOILED = {
         "image",
         spoiled(lambda values: values[..., None].repeat(2, axis=3)),
         ["img0002.nii.gz is no volume: its shape is 6x5x4x2, wanted are three axes"],
+    ),
+    "image_4d_with_one_frame": (
+        "image",
+        spoiled(lambda values: values[..., None]),
+        ["img0002.nii.gz is no volume: its shape is 6x5x4x1, wanted are three axes"],
     ),
     "image_2d": ("image", spoiled(lambda values: values[..., 0]), ["img0002.nii.gz is no volume: its shape is 6x5,"]),
     "image_without_extent": (

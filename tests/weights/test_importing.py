@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-import os
 
 import pytest
 import torch
+from full_disk import room_per_file
 from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
 from published_weights import our_name
 
@@ -162,18 +162,17 @@ def test_an_existing_file_is_kept_unless_told(vmamba_s, saved, tmp_path, capsys)
     assert torch.load(output, weights_only=True)["network_weights"]
 
 
-def test_a_failed_write_leaves_what_was_there(vmamba_s, saved, tmp_path, monkeypatch, capsys):
+def test_a_full_disk_is_one_line_and_leaves_what_was_there(vmamba_s, saved, tmp_path, capsys):
     output = tmp_path / "weights.pth"
     output.write_text("mine")
-
-    def fail(content, file):
-        file.write_text("half")
-        raise OSError(28, os.strerror(28))
-
     source = saved(vmamba_s)
-    monkeypatch.setattr(torch, "save", fail)
-    assert weights_import(source, "-o", output, "--input-channels", 3, "--num-classes", 2, "--overwrite") == 2
-    assert "cannot be written" in capsys.readouterr().err
+    with room_per_file(2**20):
+        code = weights_import(source, "-o", output, "--input-channels", 3, "--num-classes", 2, "--overwrite")
+    error = capsys.readouterr().err
+    assert code == 2
+    assert error.startswith(f"nnunet-vmunet: error: {output} cannot be written, make room or choose another place (")
+    assert "File too large" in error
+    assert error.count("\n") == 1
     assert output.read_text() == "mine"
     assert sorted(tmp_path.iterdir()) == sorted([source, output])
 

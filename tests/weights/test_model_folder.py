@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from full_disk import room_per_file
 from nnunetv2.model_sharing.model_export import export_pretrained_model
 from nnunetv2.model_sharing.model_import import install_model_from_zip_file
 from nnunetv2.preprocessing.normalization.default_normalization_schemes import CTNormalization
@@ -93,6 +94,21 @@ def test_other_schemes_are_left_and_the_difference_is_stated():
     changed, statement = as_the_original(plans, "2d")
     assert changed == plans
     assert "left as planned (ZScoreNormalization)" in statement
+
+
+def test_a_full_disk_is_one_line_and_leaves_what_was_there(planned, published, saved, capsys):
+    model, source = planned(), saved(published)
+    assert import_model(source) == 0
+    before = {file: file.read_bytes() for file in model.rglob("*") if file.is_file()}
+    capsys.readouterr()
+    with room_per_file(2**20):
+        assert import_model(source, "--overwrite") == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"nnunet-vmunet: error: {model} cannot be written, make room or choose another place (")
+    assert "File too large" in error
+    assert error.count("\n") == 1
+    assert {file: file.read_bytes() for file in model.rglob("*") if file.is_file()} == before
+    assert [folder.name for folder in model.parent.iterdir()] == [model.name]
 
 
 def test_a_training_is_never_replaced(planned, published, saved, capsys):

@@ -1,0 +1,68 @@
+"""`nnunet-vmunet evaluate` killed or without room: what was there stays whole, and the next run is as the first."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import forked
+import numpy as np
+import pytest
+
+KILLS = 8
+OUTPUTS = ["metrics.csv", "metrics.json", "metrics.png"]
+
+
+@pytest.fixture(params=["isic", "synapse"])
+def evaluation(request, pairs):
+    """The command, for two cases of either task."""
+    for name in ("a", "b"):
+        if request.param == "isic":
+            pairs.add(f"{name}.png", np.eye(40), np.tri(40))
+        else:
+            pairs.add(f"{name}.nii.gz", np.eye(9, dtype=np.uint8)[None] * 3, np.tri(9, dtype=np.uint8)[None] * 3)
+    return ("evaluate", request.param, *pairs.options, "-o", pairs.predictions.parent / "out")
+
+
+def written(folder: Path) -> dict[str, bytes]:
+    return {f.name: f.read_bytes() for f in sorted(folder.iterdir()) if not f.name.startswith(".")}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_killed_at_random_moments(run, evaluation, tmp_path):
+    assert run(*evaluation).code == 0
+    whole = written(tmp_path / "out")
+    assert sorted(whole) == OUTPUTS
+
+    def evaluate() -> int:
+        return run(*evaluation).code
+
+    duration, moments, ends = forked.seconds(evaluate), random.Random(0), set()
+    for kill in range(KILLS):
+        for name in OUTPUTS:
+            (tmp_path / "out" / name).write_text("earlier")
+        pid = forked.start(evaluate)
+        time.sleep((kill + moments.random()) / KILLS * duration)
+        forked.kill_group(pid)
+        ends.add(forked.wait(pid))
+        assert all(content in (b"earlier", whole[name]) for name, content in written(tmp_path / "out").items())
+        assert run(*evaluation).code == 0
+        assert written(tmp_path / "out") == whole
+    assert -signal.SIGKILL in ends
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full, a disk without room")
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_a_full_disk_is_one_line_and_keeps_the_earlier_file(run, refused, evaluation, tmp_path, output):
+    assert run(*evaluation).code == 0
+    before = written(tmp_path / "out")
+    stem, ending = output.split(".")
+    (tmp_path / "out" / f".{stem}-{os.getpid()}.{ending}").symlink_to("/dev/full")
+    message = refused(*evaluation)
+    assert f"{tmp_path / 'out' / output} cannot be written, make room or choose another folder with -o" in message
+    assert "No space left on device" in message
+    assert written(tmp_path / "out") == before
+    assert sorted(f.name for f in (tmp_path / "out").iterdir()) == OUTPUTS
