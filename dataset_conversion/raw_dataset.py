@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from nnunet_vmunet.errors import InputError
+from nnunet_vmunet.nnunet_files import nnunet_folder
 
 Fold = dict[str, list[str]]
 
@@ -37,7 +38,7 @@ def write_splits(folder: Path, folds: list[Fold]) -> None:
 
 def note_on_earlier_preprocessing(dataset_name: str, folds: list[Fold] | None) -> str | None:
     """One line on what nnU-Net would keep of an earlier conversion; None where there is nothing of it."""
-    preprocessed = _nnunet_folder("nnUNet_preprocessed")
+    preprocessed = nnunet_folder("nnUNet_preprocessed")
     if preprocessed is None or not (preprocessed / dataset_name).is_dir():
         return None
     earlier = preprocessed / dataset_name
@@ -59,7 +60,7 @@ def next_steps(dataset_id: int, planner: str = "", plans: str = "") -> str:
 
 
 def _raw_folder() -> Path:
-    raw = _nnunet_folder("nnUNet_raw")
+    raw = nnunet_folder("nnUNet_raw")
     if raw is None:
         raise InputError(
             "nnUNet_raw is not set: export nnUNet_raw=FOLDER (and nnUNet_preprocessed and nnUNet_results for training)"
@@ -71,15 +72,10 @@ def _raw_folder() -> Path:
     return raw
 
 
-def _nnunet_folder(variable: str) -> Path | None:
-    value = os.environ.get(variable)
-    return Path(value) if value else None
-
-
 def _refuse_id_of_another(dataset_id: int, name: str) -> None:
     """nnU-Net looks a dataset up by its id in all three folders and stops where it finds two names."""
     for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
-        folder = _nnunet_folder(variable)
+        folder = nnunet_folder(variable)
         if folder is None or not folder.is_dir():
             continue
         for other in sorted(folder.glob(f"Dataset{dataset_id:03d}*")):

@@ -11,6 +11,7 @@ import numpy as np
 SEED = 0
 RESAMPLES = 2000
 LEVEL = 0.95
+INTERVALS = {"level": LEVEL, "method": "percentile bootstrap", "resamples": RESAMPLES, "seed": SEED}  # for metrics.json
 
 
 @dataclass(frozen=True)

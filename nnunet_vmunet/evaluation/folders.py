@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import InputError
+from ..nnunet_files import datasets_called, nnunet_folder, read_json
 from .label_files import label_files
 
 
@@ -38,6 +37,14 @@ class Folders:
         labels = self.dataset_json.get("labels", {})
         return {name: value for name, value in labels.items() if isinstance(value, int) and value and name != "ignore"}
 
+    def described(self) -> dict:
+        """For metrics.json."""
+        return {
+            "predictions": str(self.predictions.resolve()),
+            "references": str(self.references.resolve()),
+            "dataset": self.dataset_name,
+        }
+
     def cases(self) -> list[Case]:
         """Predictions and references paired by name, sorted.
 
@@ -65,9 +72,7 @@ def given_folders(predictions: Path, references: Path, *, chill: bool = False) -
             raise InputError(f"{folder} is no folder: give one of label images as {option}")
     if predictions.resolve() == references.resolve():
         raise InputError(f"{predictions} is given as -p and as -r: a prediction would be compared with itself")
-    places = (predictions, predictions.parent, references, references.parent)
-    descriptions = (place / "dataset.json" for place in places)
-    dataset_json: dict = next((_load(file, dict) for file in descriptions if file.is_file()), {})
+    dataset_json = first_dataset_json(predictions, predictions.parent, references, references.parent)
     expected = None if chill else frozenset(label_files(references, dataset_json.get("file_ending")))
     return Folders(predictions, references, dataset_json, expected=expected)
 
@@ -77,7 +82,7 @@ def trained_fold(dataset: str, fold: str, trainer: str, plans: str, configuratio
 
     dataset: nnU-Net's id or name. fold: a number or "all".
     """
-    results, preprocessed = _nnunet_folder("nnUNet_results"), _nnunet_folder("nnUNet_preprocessed")
+    results, preprocessed = _set_folder("nnUNet_results"), _set_folder("nnUNet_preprocessed")
     trained = _dataset_folder(results, dataset)
     model = trained / f"{trainer}__{plans}__{configuration}"
     validation, references = model / f"fold_{fold}" / "validation", preprocessed / trained.name / "gt_segmentations"
@@ -85,21 +90,20 @@ def trained_fold(dataset: str, fold: str, trainer: str, plans: str, configuratio
         raise InputError(f"{validation} is not there: {_validations(trained)}")
     if not references.is_dir():
         raise InputError(f"{references} is not there: run nnUNetv2_plan_and_preprocess, or give folders with -p and -r")
-    dataset_json = _load(model / "dataset.json", dict)
+    dataset_json = read_json(model / "dataset.json", dict)
     expected = _validation_cases(preprocessed / trained.name / "splits_final.json", fold)
     return Folders(validation, references, dataset_json, trained.name, expected)
 
 
-def _nnunet_folder(variable: str) -> Path:
-    value = os.environ.get(variable)
-    if not value:
+def _set_folder(variable: str) -> Path:
+    folder = nnunet_folder(variable)
+    if folder is None:
         raise InputError(f"{variable} is not set: export {variable}=FOLDER, or give folders with -p and -r")
-    return Path(value)
+    return folder
 
 
 def _dataset_folder(results: Path, dataset: str) -> Path:
-    named = re.compile(f"Dataset{int(dataset):03d}_.*" if dataset.isdecimal() else re.escape(dataset))
-    found = sorted(folder for folder in results.glob("*") if folder.is_dir() and named.fullmatch(folder.name))
+    found = datasets_called(dataset, results)
     if not found:
         raise InputError(f"-d {dataset}: {results} holds no trained model of that dataset")
     if len(found) > 1:
@@ -120,18 +124,14 @@ def _validation_cases(splits: Path, fold: str) -> frozenset[str] | None:
     """None for fold "all" and for folds that nnU-Net drew itself because the file does not hold them."""
     if not fold.isdecimal() or not splits.is_file():
         return None
-    folds = _load(splits, list)
+    folds = read_json(splits, list)
     try:
         return frozenset(folds[int(fold)]["val"]) if int(fold) < len(folds) else None
     except (KeyError, TypeError) as error:
         raise InputError(f"{splits} is not what nnU-Net writes under that name: copy it again") from error
 
 
-def _load(file: Path, kind: type):
-    try:
-        content = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file} cannot be read, copy it again ({error})") from error
-    if not isinstance(content, kind):
-        raise InputError(f"{file} is not what nnU-Net writes under that name: copy it again")
-    return content
+def first_dataset_json(*places: Path) -> dict:
+    """The content of the first dataset.json in these folders; empty where there is none."""
+    files = (place / "dataset.json" for place in places)
+    return next((read_json(file, dict) for file in files if file.is_file()), {})

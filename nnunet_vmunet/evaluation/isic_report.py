@@ -10,7 +10,7 @@ import numpy as np
 from .. import __version__
 from ..errors import InputError
 from . import paper
-from .bootstrap import LEVEL, RESAMPLES, SEED, Estimate, estimate, mean_of_defined
+from .bootstrap import INTERVALS, LEVEL, Estimate, estimate, mean_of_defined
 from .box_plots import Panel, save_box_plots
 from .folders import Case, Folders
 from .isic import METRICS, as_mask, confusion, nearest, rates
@@ -126,12 +126,10 @@ def _json(summary: IsicSummary, folders: Folders, num_images: int, side: int | N
         "task": "isic",
         "version": __version__,
         "settings": {
-            "predictions": str(folders.predictions.resolve()),
-            "references": str(folders.references.resolve()),
-            "dataset": folders.dataset_name,
+            **folders.described(),
             "size": [side, side] if side else "native",
             "unit": "fraction of 1",
-            "intervals": {"level": LEVEL, "method": "percentile bootstrap", "resamples": RESAMPLES, "seed": SEED},
+            "intervals": INTERVALS,
         },
         "images": num_images,
         "all_pixels": {metric: asdict(found) for metric, found in summary.all_pixels.items()},

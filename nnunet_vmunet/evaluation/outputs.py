@@ -1,16 +1,14 @@
-"""Files that appear complete or not at all."""
+"""The folder of an evaluation's outputs, and its JSON and CSV files: each appears complete or not at all."""
 
 from __future__ import annotations
 
 import csv
 import json
 import math
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from ..atomic_file import atomic_file
 from ..errors import InputError
 
 
@@ -21,24 +19,7 @@ def make_folder(folder: Path) -> None:
         with TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise _not_written(folder, error) from error
-
-
-@contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a hidden sibling with the same ending; once written, it takes the name of `path` when the block ends.
-
-    Raises:
-        InputError: it cannot be written.
-    """
-    partial = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
-    try:
-        yield partial
-        partial.replace(path)
-    except OSError as error:
-        raise _not_written(path, error) from error
-    finally:
-        partial.unlink(missing_ok=True)
+        raise InputError(f"{folder} cannot be written, make room or choose another place ({error})") from error
 
 
 def write_json(path: Path, content: dict) -> None:
@@ -67,7 +48,3 @@ def _without_nan(content):
 
 def _is_nan(value) -> bool:
     return isinstance(value, float) and math.isnan(value)
-
-
-def _not_written(path: Path, error: OSError) -> InputError:
-    return InputError(f"{path} cannot be written, make room or choose another folder with -o ({error})")

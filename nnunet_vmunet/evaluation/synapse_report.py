@@ -10,36 +10,15 @@ import numpy as np
 from .. import __version__
 from ..errors import InputError
 from . import paper
-from .bootstrap import LEVEL, RESAMPLES, SEED, Estimate, estimate, mean_of_defined
+from .bootstrap import INTERVALS, LEVEL, Estimate
 from .box_plots import Panel, save_box_plots
 from .folders import Case, Folders
 from .label_files import BOX_PLOTS, by, read_labels
 from .outputs import make_folder, write_csv, write_json
 from .processes import map_cases
 from .synapse import OrganAgreement, organ_agreements
+from .synapse_summary import CONVENTIONS, METRICS, ORGANS, ConventionSummary, Organs, case_values, summarise
 from .tables import interval, number, table
-
-# The paper reports the organs in TransUNet's order, which `nnunet-vmunet convert synapse` numbers them in.
-ORGANS = {organ: label for label, organ in enumerate(paper.SYNAPSE_DICE, start=1)}
-
-METRICS = ("dice", "hd95_voxels", "hd95_mm")
-
-# How empty masks are scored, by the names that the outputs carry.
-CONVENTIONS = {
-    "paper_convention": "The paper's convention: an empty prediction is Dice 0, HD95 0; that of an absent organ 1, 0",
-    "undefined_excluded": "Undefined excluded: Dice where prediction and reference are empty, HD95 where either is",
-}
-
-Organs = dict[str, int]
-
-
-@dataclass(frozen=True)
-class ConventionSummary:
-    """Dice in fractions of 1, HD95 in voxels and in millimetres."""
-
-    organs: dict[str, dict[str, Estimate]]  # by organ and metric
-    mean: dict[str, Estimate]  # over the organs
-    excluded: dict[str, dict[str, int]]  # volumes left out, by organ and metric
 
 
 @dataclass(frozen=True)
@@ -67,7 +46,7 @@ def evaluate_synapse(
     make_folder(output)
     organs = folders.labels or ORGANS
     results = map_cases(_Compare(tuple(organs.values())), cases, num_processes, "Comparing")
-    values = case_values(results, organs)
+    values = case_values([result.agreements for result in results], organs)
     summaries = {convention: summarise(values[convention], organs) for convention in CONVENTIONS}
     # Folders say nothing about the dataset beyond what the command is called.
     with_paper = folders.dataset_name is None or paper.is_synapse(folders.dataset_name)
@@ -100,42 +79,6 @@ def _read_volume(path: Path, labels: tuple[int, ...]) -> tuple[np.ndarray, tuple
     if spacing is None or volume.ndim != 3:
         raise InputError(f"{path} has shape {volume.shape}: organs are compared in volumes of three dimensions")
     return volume, spacing
-
-
-def case_values(results: list[CaseResult], organs: Organs) -> dict[str, np.ndarray]:
-    """(volumes, organs, metrics) under each convention."""
-    found = [[result.agreements[label] for label in organs.values()] for result in results]
-    return {
-        "paper_convention": np.array([[organ.in_papers_convention() for organ in row] for row in found]),
-        "undefined_excluded": np.array([[(organ.dice, *organ.hd95) for organ in row] for row in found]),
-    }
-
-
-def summarise(values: np.ndarray, organs: Organs) -> ConventionSummary:
-    """(n, organs, metrics) values, NaN where undefined, to means over the volumes and their mean over the organs."""
-    num_cases, *shape = values.shape
-    flat = values.reshape(num_cases, -1)
-
-    def organ_means(weights: np.ndarray) -> np.ndarray:
-        return mean_of_defined(flat, weights)
-
-    def overall_means(weights: np.ndarray) -> np.ndarray:
-        means = organ_means(weights).reshape(-1, *shape)
-        defined = ~np.isnan(means)
-        with np.errstate(invalid="ignore"):  # no organ is defined: 0 / 0
-            return np.where(defined, means, 0).sum(axis=1) / defined.sum(axis=1)
-
-    per_organ = np.array(estimate(organ_means, num_cases), dtype=object).reshape(shape)
-    excluded = np.isnan(values).sum(axis=0)
-    return ConventionSummary(
-        organs={organ: _by_metric(row) for organ, row in zip(organs, per_organ, strict=True)},
-        mean=_by_metric(estimate(overall_means, num_cases)),
-        excluded={organ: _by_metric(row) for organ, row in zip(organs, excluded.tolist(), strict=True)},
-    )
-
-
-def _by_metric(values) -> dict:
-    return dict(zip(METRICS, values, strict=True))
 
 
 def _report(summaries: dict[str, ConventionSummary], results: list[CaseResult], with_paper: bool) -> str:
@@ -193,12 +136,10 @@ def _json(
         "task": "synapse",
         "version": __version__,
         "settings": {
-            "predictions": str(folders.predictions.resolve()),
-            "references": str(folders.references.resolve()),
-            "dataset": folders.dataset_name,
+            **folders.described(),
             "organs": organs,
             "units": {"dice": "fraction of 1", "hd95_voxels": "voxels", "hd95_mm": "millimetres"},
-            "intervals": {"level": LEVEL, "method": "percentile bootstrap", "resamples": RESAMPLES, "seed": SEED},
+            "intervals": INTERVALS,
             "conventions": CONVENTIONS,
         },
         "volumes": len(cases),

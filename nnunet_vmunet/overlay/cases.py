@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count, takewhile
@@ -12,8 +10,9 @@ from pathlib import Path
 from ..dataset_conversion.photographs import SUFFIXES
 from ..dataset_conversion.release_folders import file_names
 from ..errors import InputError
-from ..evaluation.folders import given_folders, trained_fold
+from ..evaluation.folders import first_dataset_json, given_folders, trained_fold
 from ..evaluation.label_files import VOLUMES, label_files
+from ..nnunet_files import nnunet_folder
 
 
 @dataclass(frozen=True)
@@ -68,11 +67,11 @@ def given_source(images: Path, predictions: Path, references: Path | None = None
         folders = given_folders(predictions, references, chill=True)
         masks = {case.name: (case.prediction, case.reference) for case in folders.cases()}
         missing = set(label_files(references, folders.dataset_json.get("file_ending"))) - set(masks)
-        dataset_json = folders.dataset_json or _dataset_json(images.parent)
+        dataset_json = folders.dataset_json or first_dataset_json(images.parent)
         return Source(images, predictions, references, masks, dataset_json, tuple(sorted(missing)))
     if not predictions.is_dir():
         raise InputError(f"{predictions} is no folder: give one of label images as -p")
-    dataset_json = _dataset_json(predictions, predictions.parent, images.parent)
+    dataset_json = first_dataset_json(predictions, predictions.parent, images.parent)
     files = label_files(predictions, dataset_json.get("file_ending"))
     return Source(images, predictions, None, {name: (file, None) for name, file in files.items()}, dataset_json)
 
@@ -117,23 +116,10 @@ def _of_one_kind(case: Case) -> Case:
 
 
 def _training_images(dataset_name: str) -> Path:
-    raw = os.environ.get("nnUNet_raw")
-    if not raw:
+    raw = nnunet_folder("nnUNet_raw")
+    if raw is None:
         raise InputError("nnUNet_raw is not set: export nnUNet_raw=FOLDER, or give the folder of images as -i")
-    images = Path(raw) / dataset_name / "imagesTr"
+    images = raw / dataset_name / "imagesTr"
     if not images.is_dir():
         raise InputError(f"{images} is not there: give the folder of images as -i")
     return images
-
-
-def _dataset_json(*places: Path) -> dict:
-    file = next((place / "dataset.json" for place in places if (place / "dataset.json").is_file()), None)
-    if file is None:
-        return {}
-    try:
-        content = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file} cannot be read, copy it again ({error})") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{file} is not what nnU-Net writes under that name: copy it again")
-    return content

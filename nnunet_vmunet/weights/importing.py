@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from .. import __version__
+from ..atomic_file import atomic_file
 from ..errors import InputError
 from .account import table
 from .checkpoint import Checkpoint, Kind, open_checkpoint
@@ -41,7 +39,7 @@ def import_weights(file: str | Path, output: str | Path, target: Target, *, seed
     checkpoint = open_checkpoint(file, trust=trust, ema=ema)
     filled = fill(target.network(seed), checkpoint)
     provenance = _provenance(checkpoint, filled, seed)
-    with _complete_or_not_at_all(output) as partial:
+    with atomic_file(output) as partial:
         save({"network_weights": filled.state_dict, "provenance": provenance}, partial)
     print(_account(checkpoint, filled))
     print(
@@ -116,17 +114,3 @@ def _refuse_occupied(output: Path, overwrite: bool) -> None:
         raise InputError(f"{output} is a folder: give -o the name of a file")
     if output.exists() and not overwrite:
         raise InputError(f"{output} exists: give --overwrite to replace it")
-
-
-@contextmanager
-def _complete_or_not_at_all(output: Path) -> Iterator[Path]:
-    """A file beside `output`, to be written; it takes that name when the block ends, and is removed after an error."""
-    partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        os.replace(partial, output)
-    except OSError as error:
-        raise InputError(f"{output} cannot be written, make room or choose another place ({error})") from error
-    finally:
-        partial.unlink(missing_ok=True)

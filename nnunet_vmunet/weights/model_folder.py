@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from PIL import Image, ImageDraw
 from ..architecture import is_vmunet, paper_architecture
 from ..dataset_conversion.atomic_folder import atomic_folder
 from ..errors import InputError
+from ..nnunet_files import nnunet_folder
 from ..requirement import Requirement
 from .checkpoint import Checkpoint, Kind
 from .fill import Filled
@@ -90,8 +90,8 @@ def _plans_for_vmunet(plans: dict) -> dict:
 
 
 def _model_folder(dataset: Dataset) -> Path:
-    results = os.environ.get("nnUNet_results")
-    if not results:
+    results = nnunet_folder("nnUNet_results")
+    if results is None:
         raise InputError("nnUNet_results is not set: export nnUNet_results=FOLDER, where nnUNetv2_predict looks")
     return Path(results, dataset.name, f"{TRAINER}__{dataset.plans_name}__{CONFIGURATION}")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from ..architecture import build_network, is_vmunet, paper_architecture
 from ..errors import InputError
 from ..models import VMUNet
+from ..nnunet_files import datasets_called, nnunet_folder, read_json
 
 CONFIGURATION = "2d"
 
@@ -81,13 +80,12 @@ def _target(found: Dataset) -> Target:
 
 
 def _dataset(dataset: str, plans_name: str) -> Dataset:
-    searched = [Path(os.environ[name]) for name in ("nnUNet_preprocessed", "nnUNet_raw") if os.environ.get(name)]
+    searched = list(filter(None, map(nnunet_folder, ("nnUNet_preprocessed", "nnUNet_raw"))))
     if not searched:
         raise InputError("neither nnUNet_preprocessed nor nnUNet_raw is set: export them, or give --input-channels "
                          "and --num-classes instead of --dataset")  # fmt: skip
-    pattern = f"Dataset{int(dataset):03d}_*" if dataset.isdecimal() else dataset
     for place in searched:
-        found = sorted(folder for folder in place.glob(pattern) if (folder / "dataset.json").is_file())
+        found = [folder for folder in datasets_called(dataset, place) if (folder / "dataset.json").is_file()]
         if len(found) > 1:
             raise InputError(f"--dataset {dataset}: {place} holds {found[0].name} and {found[1].name}, give the name")
         if found:
@@ -97,22 +95,12 @@ def _dataset(dataset: str, plans_name: str) -> Dataset:
 
 def _read(folder: Path, plans_name: str) -> Dataset:
     file = folder / f"{plans_name}.json"
-    plans = _load(file) if file.is_file() else None
+    plans = read_json(file, dict) if file.is_file() else None
     if plans is None and plans_name != "nnUNetPlans":
         raise InputError(f"{file} is not there: plan first, or choose other plans with -pl")
     if plans is not None and CONFIGURATION not in plans.get("configurations", {}):
         raise InputError(f"{file} has no configuration {CONFIGURATION}: plan with -c {CONFIGURATION}")
-    return Dataset(folder.name, folder, _load(folder / "dataset.json"), plans_name, plans)
-
-
-def _load(file: Path) -> dict:
-    try:
-        content = json.loads(file.read_text())
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{file} cannot be read, copy it again ({error})") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{file} holds a {type(content).__name__} instead of named values: copy it again")
-    return content
+    return Dataset(folder.name, folder, read_json(folder / "dataset.json", dict), plans_name, plans)
 
 
 def _reason(error: Exception) -> str:

@@ -193,7 +193,7 @@ def test_an_output_that_cannot_be_written_is_told_before_anything_is_read(refuse
     (tmp_path / "file").write_text("")
     (three_masks.predictions / "ISIC_1.png").write_bytes(b"")
     message = refused("evaluate", "isic", *three_masks.options, "-o", tmp_path / "file")
-    assert f"{tmp_path / 'file'} cannot be written, make room or choose another folder with -o" in message
+    assert f"{tmp_path / 'file'} cannot be written, make room or choose another place" in message
 
 
 def test_no_process_is_refused(refused, three_masks):

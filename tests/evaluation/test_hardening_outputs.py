@@ -62,7 +62,7 @@ def test_a_full_disk_is_one_line_and_keeps_the_earlier_file(run, refused, evalua
     stem, ending = output.split(".")
     (tmp_path / "out" / f".{stem}-{os.getpid()}.{ending}").symlink_to("/dev/full")
     message = refused(*evaluation)
-    assert f"{tmp_path / 'out' / output} cannot be written, make room or choose another folder with -o" in message
+    assert f"{tmp_path / 'out' / output} cannot be written, make room or choose another place" in message
     assert "No space left on device" in message
     assert written(tmp_path / "out") == before
     assert sorted(f.name for f in (tmp_path / "out").iterdir()) == OUTPUTS

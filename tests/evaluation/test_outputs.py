@@ -5,8 +5,9 @@ import json
 
 import pytest
 
+from nnunet_vmunet.atomic_file import atomic_file
 from nnunet_vmunet.errors import InputError
-from nnunet_vmunet.evaluation.outputs import atomic_file, make_folder, write_csv, write_json
+from nnunet_vmunet.evaluation.outputs import make_folder, write_csv, write_json
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, ZeroDivisionError])
@@ -23,7 +24,7 @@ def test_an_interrupted_writer_leaves_the_earlier_file(tmp_path, interruption):
 def test_a_file_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "metrics.json").mkdir()
     with pytest.raises(
-        InputError, match=r"metrics\.json cannot be written, make room or choose another folder with -o"
+        InputError, match=r"metrics\.json cannot be written, make room or choose another place"
     ):
         write_json(tmp_path / "metrics.json", {})
     assert [f.name for f in tmp_path.iterdir()] == ["metrics.json"]
