@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
+
+from tqdm import tqdm
 
 
 def start(function: Callable[[], int]) -> int:
@@ -17,6 +20,7 @@ def start(function: Callable[[], int]) -> int:
         code = 99
         try:
             os.setpgid(0, 0)
+            _share_nothing()
             code = function()
         except BaseException:
             traceback.print_exc()
@@ -25,6 +29,11 @@ def start(function: Callable[[], int]) -> int:
             sys.stderr.flush()
             os._exit(code)
     return pid
+
+
+def _share_nothing() -> None:
+    tqdm.set_lock(threading.RLock())  # its own is a semaphore: who is killed while holding it stops the parent too
+    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)  # or workers write their coverage, under the limits of the test
 
 
 def wait(pid: int) -> int:
