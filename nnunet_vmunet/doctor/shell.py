@@ -6,8 +6,11 @@ import os
 import shlex
 import shutil
 import sys
-from importlib.util import find_spec
+from importlib.machinery import PathFinder
 from pathlib import Path
+
+# Not importlib.util's: setuptools' hook takes a search for pip for pip itself, and torch.compile fails from then on.
+find_spec = PathFinder.find_spec
 
 
 def quote(word: object) -> str:
