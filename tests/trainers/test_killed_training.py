@@ -218,6 +218,7 @@ def test_loading_workers_end_with_the_training(dataset, monkeypatch, how):
     receiver, sender = multiprocessing.Pipe(duplex=False)
 
     def train():
+        torch.set_num_threads(1)  # OpenMP's other threads are the parent's: this process would wait for them in vain
         signal.signal(signal.SIGINT, signal.default_int_handler)
         trainer = trainer_of(dataset)
         loaders = trainer.get_dataloaders()
@@ -227,6 +228,7 @@ def test_loading_workers_end_with_the_training(dataset, monkeypatch, how):
 
     training = multiprocessing.get_context("fork").Process(target=train)
     training.start()
+    assert receiver.poll(60)
     workers = receiver.recv()
     assert len(workers) >= 2  # as many as there are cores, and some for validation
     assert all(running(worker) for worker in workers)
