@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from squares import write_squares
 
 from nnunet_vmunet import register
 from nnunet_vmunet.architecture import NETWORK
@@ -22,7 +22,6 @@ pytestmark = pytest.mark.end_to_end
 
 DATASET, TRAINER = "Dataset906_Squares", "nnUNetTrainerVMUNet_5epochs"
 SMALL = {"depths": [1, 1], "depths_decoder": [1, 1], "dims": [8, 16], "d_state": 4}
-SIDE = 32  # pixels
 OPEN = """
 import sys
 import torch
@@ -36,23 +35,6 @@ for folder in sys.argv[1:]:
 """
 
 
-def write_photographs(raw: Path) -> None:
-    rng = np.random.default_rng(0)
-    for folder in ("imagesTr", "labelsTr"):
-        (raw / folder).mkdir(parents=True)
-    for i in range(5):
-        label = np.zeros((SIDE, SIDE), np.uint8)
-        label[4 : 12 + i, 8:20] = 1
-        image = rng.integers(1, 200, (SIDE, SIDE, 3)) + 50 * label[..., None]
-        Image.fromarray(image.astype(np.uint8)).save(raw / "imagesTr" / f"case{i}_0000.png")
-        Image.fromarray(label).save(raw / "labelsTr" / f"case{i}.png")
-    description = {
-        "channel_names": {"0": "R", "1": "G", "2": "B"}, "labels": {"background": 0, "square": 1}, "numTraining": 5,
-        "file_ending": ".png", "overwrite_image_reader_writer": "WholeImage2DIO",
-    }  # fmt: skip
-    (raw / "dataset.json").write_text(json.dumps(description))
-
-
 def plan_a_small_network(plans: Path) -> None:
     content = json.loads(plans.read_text())
     architecture = {"network_class_name": NETWORK, "arch_kwargs": SMALL, "_kw_requires_import": []}
@@ -61,7 +43,7 @@ def plan_a_small_network(plans: Path) -> None:
 
 
 def test_a_trained_model_predicts_the_same_elsewhere(nnunet):
-    write_photographs(nnunet.raw / DATASET)
+    write_squares(nnunet.raw / DATASET, cases=5, overwrite_image_reader_writer="WholeImage2DIO")
     nnunet.run("nnUNetv2_plan_and_preprocess", "-d", "906", "-c", "2d", "-npfp", "1", "-np", "1")
     plan_a_small_network(nnunet.preprocessed / DATASET / "nnUNetPlans.json")
     nnunet.run("nnUNetv2_train", "906", "2d", "0", "-tr", TRAINER, *nnunet.device)

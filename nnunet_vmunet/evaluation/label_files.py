@@ -73,7 +73,7 @@ def _read_volume(path: Path) -> tuple[np.ndarray, tuple[float, ...]]:
     import SimpleITK as sitk
 
     try:
-        _read_to_the_end(path)
+        read_to_the_end(path)
         with quiet():
             image = sitk.ReadImage(str(path))
     except (RuntimeError, OSError, EOFError, zlib.error) as error:
@@ -82,8 +82,8 @@ def _read_volume(path: Path) -> tuple[np.ndarray, tuple[float, ...]]:
     return sitk.GetArrayFromImage(image), image.GetSpacing()[::-1]
 
 
-def _read_to_the_end(path: Path) -> None:
-    """SimpleITK fills up what a truncated .nii.gz lacks: only the checksum at its end tells."""
+def read_to_the_end(path: Path) -> None:
+    """Raise EOFError, OSError or zlib.error for a truncated .nii.gz: SimpleITK fills it up without a word."""
     if path.name.lower().endswith(".gz"):
         with gzip.open(path) as file:
             while file.read(2**20):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
+from ..evaluation.label_files import read_to_the_end
 
 # How far corners of an image and of its label map may lie apart, in voxels: rounding in headers moves them by far less.
 _TOLERANCE = 0.1
@@ -105,8 +107,9 @@ def read_intensities(path: Path) -> np.ndarray:
     import SimpleITK as sitk
 
     try:
+        read_to_the_end(path)
         return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
-    except RuntimeError as error:
+    except (RuntimeError, OSError, EOFError, zlib.error) as error:
         raise _unreadable(path, error) from error
 
 
@@ -129,6 +132,6 @@ def _by(grid: Grid) -> str:
     return "x".join(map(str, grid.shape))
 
 
-def _unreadable(path: Path, error: RuntimeError) -> InputError:
-    reason = str(error).strip().splitlines()[-1]
+def _unreadable(path: Path, error: Exception) -> InputError:
+    reason = str(error).strip().rpartition("\n")[2]
     return InputError(f"{path} cannot be read as a volume, copy it again ({reason})")

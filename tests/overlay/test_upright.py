@@ -102,3 +102,12 @@ def test_what_is_no_volume_is_named(tmp_path):
     (tmp_path / "broken.nii.gz").write_bytes(b"no volume")
     with pytest.raises(InputError, match=r"broken.nii.gz cannot be read as a volume, copy it again"):
         read_grid(tmp_path / "broken.nii.gz")
+
+
+def test_a_volume_that_is_cut_off_is_named(tmp_path):
+    """SimpleITK reads it without a word, and what it lacks as 0."""
+    file = tmp_path / "cut.nii.gz"
+    write_volume(file, np.random.default_rng(0).integers(0, 1000, (20, 30, 40)).astype(np.int16), np.eye(4))
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(InputError, match=r"cut.nii.gz cannot be read as a volume, copy it again"):
+        read_intensities(file)

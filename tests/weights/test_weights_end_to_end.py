@@ -1,12 +1,12 @@
 """Imported weights in nnU-Net's own commands, on generated photographs."""
 
-import json
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from published_weights import our_name
+from squares import write_squares
 
 from nnunet_vmunet.models import VMUNet
 from nnunet_vmunet.weights.fingerprint import fingerprint
@@ -14,26 +14,13 @@ from nnunet_vmunet.weights.fingerprint import fingerprint
 pytestmark = pytest.mark.end_to_end
 
 DATASET, TRAINER = "Dataset905_Squares", "nnUNetTrainerVMUNet_5epochs"
-SIDE = 32  # pixels
 
 
 @pytest.fixture
 def planned(nnunet):
     """Eight photographs, preprocessed, and the folder of the images."""
-    raw, rng = nnunet.raw / DATASET, np.random.default_rng(0)
-    for folder in ("imagesTr", "labelsTr"):
-        (raw / folder).mkdir(parents=True)
-    for i in range(8):
-        label = np.zeros((SIDE, SIDE), np.uint8)
-        label[4 : 12 + i, 8:20] = 1
-        image = rng.integers(1, 200, (SIDE, SIDE, 3)) + 50 * label[..., None]
-        Image.fromarray(image.astype(np.uint8)).save(raw / "imagesTr" / f"case{i}_0000.png")
-        Image.fromarray(label).save(raw / "labelsTr" / f"case{i}.png")
-    description = {
-        "channel_names": {"0": "R", "1": "G", "2": "B"}, "labels": {"background": 0, "square": 1}, "numTraining": 8,
-        "file_ending": ".png",
-    }  # fmt: skip
-    (raw / "dataset.json").write_text(json.dumps(description))
+    raw = nnunet.raw / DATASET
+    write_squares(raw, cases=8)
     nnunet.run("nnUNetv2_plan_and_preprocess", "-d", "905", "-c", "2d", "-npfp", "1", "-np", "1")
     return raw / "imagesTr"
 
