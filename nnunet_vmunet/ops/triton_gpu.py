@@ -23,9 +23,10 @@ from torch import Tensor
 from . import triton_kernels as kernels
 
 SPAN = 64  # steps from one saved state to the next: at 16 states, together the size of x
-STATES = 512  # of a program, over its channels: 16 for each thread of its one warp, so 32 channels at 16 states
+STATES = 512  # of a program, over its channels: 16 for each lane of its one warp, so 32 channels at 16 states
 CHAIN_BLOCK = 4  # chunks whose ends are loaded together
 SERIES_TERMS = {torch.float32: 7, torch.float64: 16}  # of softplus' series, whose terms fall by 9: to the last bits
+MOST_PROGRAMS_PER_MULTIPROCESSOR = 32
 TUNE = "NNUNET_VMUNET_SCAN_TUNE"
 
 
@@ -33,6 +34,13 @@ class Launch(NamedTuple):
     """How a kernel is launched."""
 
     block: int  # steps that are loaded together; the backward pass keeps their states in registers
+    chunks: int  # that a walk is cut into; fewer where these are not whole spans
+
+
+class Rule(NamedTuple):
+    """What a launch follows from, whatever the shape."""
+
+    block: int
     programs_per_multiprocessor: int  # a walk is cut into chunks towards this
 
 
@@ -56,13 +64,11 @@ class Problem(NamedTuple):
 # backward pass' scratch, a block of 8 spills in both. An exponential takes as long as 8 other instructions, so two
 # programs on each of the 4 schedulers keep it busy.
 TABLE = {
-    ("forward", 0): Launch(block=4, programs_per_multiprocessor=8),
-    ("backward", 0): Launch(block=4, programs_per_multiprocessor=8),
+    ("forward", 0): Rule(block=4, programs_per_multiprocessor=8),
+    ("backward", 0): Rule(block=4, programs_per_multiprocessor=8),
 }
-CANDIDATES = {
-    "forward": [Launch(block, programs) for block in (2, 4) for programs in (4, 8, 16)],
-    "backward": [Launch(block, programs) for block in (2, 4) for programs in (4, 8)],
-}
+TUNED_BLOCKS = (2, 4)
+TUNED_CHUNKS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 _tuned: dict[Problem, Launch] = {}
 
 
@@ -100,7 +106,8 @@ def _prepared(x, delta, A, B, C, D, delta_bias) -> list[Tensor]:
     """Contiguous, and with as many states as the kernels want: those that B never feeds stay 0.
 
     B and C are views of one projection whose rows are not aligned. Their copies cost a tenth of the traffic, and save
-    three quarters of the loads.
+    three quarters of the loads. They are made wide: all lanes of a warp need all of B and C, and to widen them there
+    would take a sixth of the forward pass' instructions.
     """
     _, height, width, channels = x.shape
     n = _padded(A.shape[-1])
@@ -109,6 +116,7 @@ def _prepared(x, delta, A, B, C, D, delta_bias) -> list[Tensor]:
     if height * width * max(channels, 4 * n) >= 2**31:
         raise RuntimeError(f"the scan backend 'triton' counts an image's elements in 32 bits, got x {tuple(x.shape)}")
     A, B, C = (F.pad(tensor, (0, n - tensor.shape[-1])) for tensor in (A, B, C))
+    B, C = (tensor.to(_float(x.dtype)) for tensor in (B, C))
     return [tensor.contiguous() for tensor in (x, delta, A, B, C, D, delta_bias)]
 
 
@@ -127,15 +135,31 @@ def _run(kernel: str, function, x: Tensor, delta: Tensor, A: Tensor, *others):
 
 
 def _from_table(problem: Problem) -> Launch:
+    """Whole walks unless they leave more than half of the programs that the rule wants missing."""
     known = [capability for kernel, capability in TABLE if kernel == problem.kernel]
-    return TABLE[problem.kernel, max(capability for capability in known if capability <= problem.capability)]
+    rule = TABLE[problem.kernel, max(capability for capability in known if capability <= problem.capability)]
+    wanted = rule.programs_per_multiprocessor * problem.multiprocessors
+    programs = _whole_walks(problem)
+    return Launch(rule.block, 1 if 2 * programs >= wanted else -(-wanted // programs))
+
+
+def _whole_walks(problem: Problem) -> int:
+    """Programs, if no walk is cut."""
+    return _tiles(problem) * 4 * problem.batch
+
+
+def _candidates(problem: Problem) -> list[Launch]:
+    """What the tuner tries: walks cut ever finer, until there are more programs than a GPU holds at a time."""
+    most = max(1, MOST_PROGRAMS_PER_MULTIPROCESSOR * problem.multiprocessors // _whole_walks(problem))
+    most = min(most, _spans(problem))
+    return [Launch(block, chunks) for block in TUNED_BLOCKS for chunks in TUNED_CHUNKS if chunks <= most]
 
 
 def _tune(problem: Problem, run) -> Launch:
     """The fastest candidate for this problem, printed."""
     from triton.testing import do_bench
 
-    candidates = CANDIDATES[problem.kernel]
+    candidates = _candidates(problem)
     times_ms = {launch: do_bench(lambda launch=launch: run(launch), warmup=5, rep=20) for launch in candidates}
     best = min(times_ms, key=times_ms.__getitem__)
     print(f"{TUNE}: {problem}: {best}, of " + ", ".join(f"{tuple(k)} {v:.3f} ms" for k, v in times_ms.items()))
@@ -144,55 +168,62 @@ def _tune(problem: Problem, run) -> Launch:
 
 def _layout(launch: Launch, problem: Problem) -> tuple[int, int, int]:
     """Tiles, chunks of a walk, and steps of a chunk, a multiple of SPAN."""
-    tiles = -(-problem.channels // _tile(problem))
-    pixels = problem.height * problem.width
-    spans = -(-pixels // SPAN)
-    programs = tiles * 4 * problem.batch
-    wanted = launch.programs_per_multiprocessor * problem.multiprocessors
-    chunks = 1 if 2 * programs >= wanted else min(spans, -(-wanted // programs))
-    chunk = -(-spans // chunks) * SPAN
-    return tiles, -(-pixels // chunk), chunk
+    chunk = -(-_spans(problem) // launch.chunks) * SPAN
+    return _tiles(problem), -(-problem.height * problem.width // chunk), chunk
+
+
+def _spans(problem: Problem) -> int:
+    return -(-problem.height * problem.width // SPAN)
+
+
+def _tiles(problem: Problem) -> int:
+    return -(-problem.channels // _tile(problem))
 
 
 def _tile(problem: Problem) -> int:
-    return STATES // problem.states
+    """The channels of a program; in the forward pass one for every lane at least, which then sums over states alone."""
+    fewest = 32 if problem.kernel == "forward" else 1
+    return max(fewest, STATES // problem.states)
 
 
 def _constants(problem: Problem) -> dict:
     """What every kernel is compiled for."""
     import triton.language as tl
 
-    exact = problem.dtype == torch.float64
     return {
         "N": problem.states,
         "TILE": _tile(problem),
         "FULL": problem.channels % _tile(problem) == 0,
-        "FLOAT": tl.float64 if exact else tl.float32,
+        "FLOAT": tl.float64 if problem.dtype == torch.float64 else tl.float32,
         "num_warps": 1,
         "num_stages": 1,
         "enable_fp_fusion": True,  # off by default from Triton 3.9 on
     }
 
 
-def _terms(x: Tensor) -> int:
-    return SERIES_TERMS[_float(x)]
+def _walking(launch: Launch, problem: Problem) -> dict:
+    """What the kernels that visit pixels are compiled for besides."""
+    return {
+        "BLOCK": launch.block,
+        "STRAIGHT": problem.height % launch.block == 0 and problem.width % launch.block == 0,
+        "TERMS": SERIES_TERMS[_float(problem.dtype)],
+    }
 
 
-def _float(x: Tensor) -> torch.dtype:
+def _float(dtype: torch.dtype) -> torch.dtype:
     """What is computed in, and parts are written in, whatever x comes in."""
-    return torch.float64 if x.dtype == torch.float64 else torch.float32
+    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def _forward(launch, problem, x, delta, A, B, C, D, bias, save_states) -> tuple[Tensor, Tensor]:
     tiles, chunks, chunk = _layout(launch, problem)
     batch, height, width, channels = x.shape
     initial = _starts(launch, problem, x, delta, A, B, bias, adjoint=False) if chunks > 1 else None
-    y = x.new_empty((4, *x.shape), dtype=_float(x))
-    states = x.new_empty(states_shape(x, A) if save_states else 0, dtype=_float(x))
+    y = x.new_empty((4, *x.shape), dtype=_float(x.dtype))
+    states = x.new_empty(states_shape(x, A) if save_states else 0, dtype=_float(x.dtype))
     kernels.scan[tiles, 4 * batch, chunks](
         x, delta, A, B, C, D, bias, initial, y, states, height, width, channels, chunk,
-        BLOCK=launch.block, SPAN=SPAN, CHUNKED=chunks > 1, SAVE=save_states,
-        TERMS=_terms(x), **_constants(problem),
+        SPAN=SPAN, CHUNKED=chunks > 1, SAVE=save_states, **_walking(launch, problem), **_constants(problem),
     )  # fmt: skip
     return y.sum(0), states
 
@@ -204,7 +235,7 @@ def _backward(launch, problem, x, delta, A, B, C, D, bias, dy, states) -> tuple[
     final = _starts(launch, problem, dy, delta, A, C, bias, adjoint=True) if chunks > 1 else None
 
     def empty(*shape):
-        return x.new_empty(shape, dtype=_float(x))
+        return x.new_empty(shape, dtype=_float(x.dtype))
 
     scratch = empty(tiles * 4 * parts * (SPAN // launch.block * n + 2 * SPAN) * _tile(problem))
     dx, ddelta = empty(4, *x.shape), torch.empty_like(delta)
@@ -213,7 +244,7 @@ def _backward(launch, problem, x, delta, A, B, C, D, bias, dy, states) -> tuple[
     kernels.scan_backward[tiles, 4 * batch, chunks](
         dy, states, x, delta, A, B, C, D, bias, final, scratch, dx, ddelta, dA, dB, dC, dD, dbias,
         height, width, channels, chunk,
-        BLOCK=launch.block, SPAN=SPAN, CHUNKED=chunks > 1, TERMS=_terms(x), **_constants(problem),
+        SPAN=SPAN, CHUNKED=chunks > 1, **_walking(launch, problem), **_constants(problem),
     )  # fmt: skip
     return dx.sum(0), ddelta, dA.sum(0).transpose(1, 2), dB.sum(0), dC.sum(0), dD.sum(0), dbias.sum(0)
 
@@ -222,12 +253,12 @@ def _starts(launch, problem, x, delta, A, B, bias, adjoint: bool) -> Tensor:
     """The state that every chunk starts from (b, 4, chunks, n, d); for the adjoint, of dy and C, the gradient's."""
     tiles, chunks, chunk = _layout(launch, problem)
     batch, height, width, channels = x.shape
-    ends = x.new_empty((batch, 4, chunks, problem.states, channels), dtype=_float(x))
-    steps = x.new_empty((batch, 4, chunks, channels), dtype=_float(x))
+    ends = x.new_empty((batch, 4, chunks, problem.states, channels), dtype=_float(x.dtype))
+    steps = x.new_empty((batch, 4, chunks, channels), dtype=_float(x.dtype))
     constants = {"ADJOINT": adjoint, **_constants(problem)}
-    kernels.chunk_ends[tiles, 4 * batch, chunks](
+    kernels.chunk_ends[tiles, 4 * batch, chunks - 1](
         x, delta, A, B, bias, ends, steps, height, width, channels, chunk,
-        BLOCK=launch.block, TERMS=_terms(x), **constants,
+        **_walking(launch, problem), **constants,
     )  # fmt: skip
     kernels.chain_chunks[tiles, 4 * batch](A, ends, steps, channels, chunks, BLOCK=CHAIN_BLOCK, **constants)
     return ends

@@ -7,9 +7,10 @@ Tensors are contiguous; l = h·w pixels, in pixel order. `k` is the direction, `
 to a's data. Offsets are 64 bits wide up to an image's first element, and 32 within it. Exponentials are powers of 2,
 with log2(e) folded into A. A block is BLOCK steps, loaded together, so that memory answers once for all of them.
 
-Steps past the walk's end, in a last block that is not full, read the image's first pixel, reach no state that anybody
-reads, and store nothing. Channels past the last, in a tile that is not full, are 0. `0 * d` gives a comparison the
-shape of d: Triton's interpreter takes no single truth value as a mask.
+A block is STRAIGHT where both sides of the image are multiples of it: it lies on one line, and no walk ends within it.
+That spares every step some twenty instructions. Elsewhere, steps past the walk's end, in a last block that is not full,
+read the image's first pixel, reach no state that anybody reads, and store nothing. Channels past the last, in a tile
+that is not full, are 0.
 """
 
 import triton
@@ -17,31 +18,37 @@ import triton.language as tl
 
 LOG2_E = tl.constexpr(1.4426950408889634)
 LN_2 = tl.constexpr(0.6931471805599453)
-LONGEST_BLOCK = tl.constexpr(8)
 CHANNELS_PER_THREAD = tl.constexpr(4)  # float32: 16 bytes, the widest access
 
 
 @triton.jit
-def _start(step, k, height, width):
-    """Where direction k is at `step`: its pixel, and its place on the line (row or column) that it follows."""
+def _pixels(step, k, height, width, BLOCK: tl.constexpr, STRAIGHT: tl.constexpr):
+    """The pixels that direction k visits from `step` on, as a tuple of BLOCK."""
     rows = k % 2 == 0
-    line = tl.where(rows, width, height)
-    q = tl.where(k < 2, step, height * width - 1 - step) + LONGEST_BLOCK * line  # step may lie past the walk's end
-    place = q % line
-    index = q // line - LONGEST_BLOCK
-    return tl.where(rows, index * width + place, place * width + index), place
+    sign = tl.where(k < 2, 1, -1)
+    line = tl.where(rows, width, height)  # the pixels of a row or column, as the direction follows them
+    along, across = tl.where(rows, 1, width), tl.where(rows, width, 1)
+    q = tl.where(k < 2, step, height * width - 1 - step).to(tl.uint32)  # divides in half as many instructions
+    index, place = (q // line.to(tl.uint32)).to(tl.int32), (q % line.to(tl.uint32)).to(tl.int32)
+    pixel = index * across + place * along
+    ps = ()
+    for i in tl.static_range(BLOCK):
+        if STRAIGHT:
+            ps += (pixel + i * sign * along,)
+        else:
+            ps += (tl.where(step + i < height * width, pixel, 0),)
+            place += sign
+            over = (place == line) | (place < 0)
+            pixel += sign * tl.where(over, across - (line - 1) * along, along)
+            place -= tl.where(over, sign * line, 0)
+    return ps
 
 
 @triton.jit
-def _next(pixel, place, k, height, width):
-    """The step after: along the line, and at its end over to the next. Spares every step a division."""
-    rows = k % 2 == 0
-    sign = tl.where(k < 2, 1, -1)
-    line = tl.where(rows, width, height)
-    place += sign
-    over = (place == line) | (place < 0)
-    pixel += sign * (tl.where(rows, 1, width) + tl.where(over & (k % 2 == 1), 1 - height * width, 0))
-    return pixel, tl.where(over, place - sign * line, place)
+def _within(mask, step, pixels, STRAIGHT: tl.constexpr):
+    """`mask` where `step` is one of the walk's."""
+    # A comparison in the mask's shape: Triton's interpreter takes no single truth value.
+    return mask if STRAIGHT else mask & (step + tl.zeros(mask.shape, tl.int32) < pixels)
 
 
 @triton.jit
@@ -64,15 +71,16 @@ def _softplus(v, TERMS: tl.constexpr):
 def chunk_ends(
     x_ptr, delta_ptr, A_ptr, B_ptr, bias_ptr, ends_ptr, steps_ptr, height, width, channels, chunk,
     N: tl.constexpr, TILE: tl.constexpr, BLOCK: tl.constexpr, ADJOINT: tl.constexpr,
-    FULL: tl.constexpr, TERMS: tl.constexpr, FLOAT: tl.constexpr,
+    FULL: tl.constexpr, STRAIGHT: tl.constexpr, TERMS: tl.constexpr, FLOAT: tl.constexpr,
 ):  # fmt: skip
     """What each chunk adds to the state that it hands on: ends (b, 4, chunks, n, d), and its ΣΔ: (b, 4, chunks, d).
 
     A state goes through a chunk as exp(A ΣΔ), so this is all that `chain_chunks` needs. ADJOINT walks backwards with
-    the gradient of the state, x being dy and B being C.
+    the gradient of the state, x being dy and B being C. The walk's last chunk hands nothing on and has no program.
     """
     pixels = height * width
-    sequence, c, chunks = tl.program_id(1).to(tl.int64), tl.program_id(2), tl.num_programs(2)
+    sequence, chunks = tl.program_id(1).to(tl.int64), tl.num_programs(2) + 1
+    c = tl.program_id(2) + (1 if ADJOINT else 0)
     k, image, images = tl.program_id(1) % 4, sequence // 4, tl.num_programs(1) // 4
     d = tl.program_id(0) * TILE + tl.arange(0, TILE)[None, :]
     inside = tl.full([1, TILE], True, tl.int1) if FULL else d < channels
@@ -87,19 +95,16 @@ def chunk_ends(
     total = tl.zeros([1, TILE], FLOAT)
     begin = c * chunk
     steps = tl.cdiv(tl.minimum(chunk, pixels - begin), BLOCK) * BLOCK
-    first = begin + steps - 1 if ADJOINT else begin
-    towards = (k + 2) % 4 if ADJOINT else k
-    sign = -1 if ADJOINT else 1
-    pixel, place = _start(first, k, height, width)
     for done in range(0, steps, BLOCK):
+        step = begin + (steps - BLOCK - done if ADJOINT else done)
+        ps = _pixels(step, k, height, width, BLOCK, STRAIGHT)
         xs, deltas, Bs = (), (), ()
         for i in tl.static_range(BLOCK):
-            step = first + sign * (done + i)
-            p = tl.where(step < pixels, pixel, 0)
-            xs += (tl.load(x_ptr + p * channels + d, mask=inside & (step + 0 * d < pixels), other=0).to(FLOAT),)
+            p = ps[BLOCK - 1 - i] if ADJOINT else ps[i]
+            real = _within(inside, step + (BLOCK - 1 - i if ADJOINT else i), pixels, STRAIGHT)
+            xs += (tl.load(x_ptr + p * channels + d, mask=real, other=0).to(FLOAT),)
             deltas += (tl.load(delta_ptr + p * channels + d, mask=inside, other=0).to(FLOAT),)
             Bs += (tl.load(B_ptr + p * 4 * N + n).to(FLOAT),)
-            pixel, place = _next(pixel, place, towards, height, width)
         for i in tl.static_range(BLOCK):
             dt, _ = _softplus(deltas[i] + bias, TERMS)
             decay = tl.exp2(dt * A)
@@ -127,7 +132,7 @@ def chain_chunks(
     for first in range(0, chunks, BLOCK):
         slots, ends, steps = (), (), ()
         for i in tl.static_range(BLOCK):
-            real = inside & (first + i + 0 * d < chunks)
+            real = inside & (first + i + 0 * d < chunks - 1)  # the last hands nothing on
             slots += (sequence * chunks + (chunks - 1 - first - i if ADJOINT else first + i),)
             ends += (tl.load(ends_ptr + (slots[i] * N + n) * channels + d, mask=real, other=0),)
             steps += (tl.load(steps_ptr + slots[i] * channels + d, mask=real, other=0),)
@@ -141,7 +146,7 @@ def scan(
     x_ptr, delta_ptr, A_ptr, B_ptr, C_ptr, D_ptr, bias_ptr, initial_ptr, y_ptr, states_ptr,
     height, width, channels, chunk,
     N: tl.constexpr, TILE: tl.constexpr, BLOCK: tl.constexpr, SPAN: tl.constexpr, CHUNKED: tl.constexpr,
-    SAVE: tl.constexpr, FULL: tl.constexpr, TERMS: tl.constexpr, FLOAT: tl.constexpr,
+    SAVE: tl.constexpr, FULL: tl.constexpr, STRAIGHT: tl.constexpr, TERMS: tl.constexpr, FLOAT: tl.constexpr,
 ):  # fmt: skip
     """Each direction's y (4, b, l, d), and the state before every SPAN-th step (b, 4, spans, n, d).
 
@@ -166,25 +171,22 @@ def scan(
     if CHUNKED:
         h = tl.load(initial_ptr + ((sequence * chunks + c) * N + n) * channels + d, mask=inside, other=0)
     begin = c * chunk
-    pixel, place = _start(begin, k, height, width)
     for step in range(begin, tl.minimum(begin + chunk, pixels), BLOCK):
         if SAVE and step % SPAN == 0:
             slot = sequence * tl.cdiv(pixels, SPAN) + step // SPAN
             tl.store(states_ptr + (slot * N + n) * channels + d, h, mask=inside)
-        ps, xs, deltas, Bs, Cs = (), (), (), (), ()
+        ps = _pixels(step, k, height, width, BLOCK, STRAIGHT)
+        xs, deltas, Bs, Cs = (), (), (), ()
         for i in tl.static_range(BLOCK):
-            p = tl.where(step + i < pixels, pixel, 0)
-            ps += (p,)
-            xs += (tl.load(x_ptr + p * channels + d, mask=inside, other=0).to(FLOAT),)
-            deltas += (tl.load(delta_ptr + p * channels + d, mask=inside, other=0).to(FLOAT),)
-            Bs += (tl.load(B_ptr + p * 4 * N + n).to(FLOAT),)
-            Cs += (tl.load(C_ptr + p * 4 * N + n).to(FLOAT),)
-            pixel, place = _next(pixel, place, k, height, width)
+            xs += (tl.load(x_ptr + ps[i] * channels + d, mask=inside, other=0).to(FLOAT),)
+            deltas += (tl.load(delta_ptr + ps[i] * channels + d, mask=inside, other=0).to(FLOAT),)
+            Bs += (tl.load(B_ptr + ps[i] * 4 * N + n).to(FLOAT),)
+            Cs += (tl.load(C_ptr + ps[i] * 4 * N + n).to(FLOAT),)
         for i in tl.static_range(BLOCK):
             dt, _ = _softplus(deltas[i] + bias, TERMS)
             h = tl.exp2(dt * A) * h + (dt * xs[i]) * Bs[i]
             y = tl.sum(h * Cs[i], 0, keep_dims=True) + D * xs[i]
-            tl.store(y_ptr + ps[i] * channels + d, y, mask=inside & (step + i + 0 * d < pixels))
+            tl.store(y_ptr + ps[i] * channels + d, y, mask=_within(inside, step + i, pixels, STRAIGHT))
 
 
 @triton.jit(do_not_specialize=["height", "width", "chunk"])
@@ -193,7 +195,7 @@ def scan_backward(
     dx_ptr, ddelta_ptr, dA_ptr, dB_ptr, dC_ptr, dD_ptr, dbias_ptr,
     height, width, channels, chunk,
     N: tl.constexpr, TILE: tl.constexpr, BLOCK: tl.constexpr, SPAN: tl.constexpr, CHUNKED: tl.constexpr,
-    FULL: tl.constexpr, TERMS: tl.constexpr, FLOAT: tl.constexpr,
+    FULL: tl.constexpr, STRAIGHT: tl.constexpr, TERMS: tl.constexpr, FLOAT: tl.constexpr,
 ):  # fmt: skip
     """Gradients: ddelta whole, and the parts of dx, dA, dB, dC, dD and dbias that this program sees.
 
@@ -241,8 +243,8 @@ def scan_backward(
     inside = tl.full([CHANNELS_PER_THREAD, 1, N_LANES, D_LANES], True, tl.int1) if FULL else d < channels
     n = tl.arange(0, N_LANES)[None, None, :, None] * N_PER_THREAD + tl.arange(0, N_PER_THREAD)[None, :, None, None]
     n_everywhere = n + every_d_lane
+    every_n = tl.full(n_everywhere.shape, True, tl.int1)
     A = tl.load(A_ptr + (k * channels + d) * N + n, mask=inside, other=0).to(FLOAT) * LOG2_E
-    D = tl.load(D_ptr + k * channels + d, mask=inside, other=0).to(FLOAT)
 
     g = tl.zeros([CHANNELS_PER_THREAD, N_PER_THREAD, N_LANES, D_LANES], FLOAT)  # gradient of the state
     if CHUNKED:
@@ -262,13 +264,12 @@ def scan_backward(
         bias = tl.load(bias_ptr + k * channels + d_row, mask=inside_row, other=0).to(FLOAT)
         row = first // SPAN * N + n_column
         h_row = tl.load(states_ptr + row * channels + d_row, mask=inside_row, other=0)
-        pixel, place = _start(first, k, height, width)
         for block in range(blocks):
+            ps = _pixels(first + block * BLOCK, k, height, width, BLOCK, STRAIGHT)
             tl.store(first_states_ptr + (block * N + n_column) * TILE + j_row, h_row)
             for i in tl.static_range(BLOCK):
-                step = first + block * BLOCK + i
-                p = tl.where(step < pixels, pixel, 0)
-                real = inside_row & (step + 0 * d_row < pixels)
+                p = ps[i]
+                real = _within(inside_row, first + block * BLOCK + i, pixels, STRAIGHT)
                 dy = tl.load(dy_ptr + p * channels + d_row, mask=real, other=0).to(FLOAT)
                 x = tl.load(x_ptr + p * channels + d_row, mask=inside_row, other=0).to(FLOAT)
                 v = tl.load(delta_ptr + p * channels + d_row, mask=inside_row, other=0).to(FLOAT) + bias
@@ -278,29 +279,27 @@ def scan_backward(
                 tl.store(dt_ptr + (block * BLOCK + i) * 2 * TILE + TILE + j_row, sigmoid)
                 dD += dy * x
                 h_row = tl.exp2(dt * A_row) * h_row + (dt * x) * B
-                pixel, place = _next(pixel, place, k, height, width)
         tl.debug_barrier()  # one lane reads what another wrote
 
         for blocks_done in range(blocks):
             block = blocks - 1 - blocks_done
             step = first + block * BLOCK
             h = tl.load(first_states_ptr + (block * N + n) * TILE + j)
-            pixel, place = _start(step, k, height, width)
-            ps, hs = (), ()
+            ps = _pixels(step, k, height, width, BLOCK, STRAIGHT)
+            hs = ()
             for i in tl.static_range(BLOCK):
-                p = tl.where(step + i < pixels, pixel, 0)
-                ps += (p,)
+                p = ps[i]
                 hs += (h,)
                 x = tl.load(x_ptr + p * channels + d, mask=inside, other=0).to(FLOAT)
                 dt = tl.load(dt_ptr + (block * BLOCK + i) * 2 * TILE + j)
                 B = tl.load(B_ptr + p * 4 * N + n_everywhere).to(FLOAT)
                 h = tl.exp2(dt * A) * h + (dt * x) * B
-                pixel, place = _next(pixel, place, k, height, width)
             hs += (h,)
             for i in tl.static_range(BLOCK - 1, -1, -1):  # loads all again, from the cache, to leave registers to hs
                 p = ps[i]
-                real = inside & (step + i + 0 * d < pixels)
-                real_n = step + i + 0 * n_everywhere < pixels
+                real = _within(inside, step + i, pixels, STRAIGHT)
+                D = tl.load(D_ptr + k * channels + d, mask=inside, other=0).to(FLOAT)
+                real_n = _within(every_n, step + i, pixels, STRAIGHT)
                 x = tl.load(x_ptr + p * channels + d, mask=inside, other=0).to(FLOAT)
                 dt = tl.load(dt_ptr + (block * BLOCK + i) * 2 * TILE + j)
                 sigmoid = tl.load(dt_ptr + (block * BLOCK + i) * 2 * TILE + TILE + j)

@@ -19,6 +19,8 @@ SIZES = {
     "7 by 2, a tile and part of another": (1, 7, 2, 40, 16),
     "2 by 2, a full tile": (1, 2, 2, 32, 16),
     "two images": (2, 2, 5, 3, 4),
+    "8 by 4, in blocks on one line": (1, 8, 4, 5, 4),
+    "4 by 8, in blocks on one line, a full tile": (2, 4, 8, 32, 16),
     "64 states": (1, 3, 3, 9, 64),
 }
 
@@ -27,8 +29,8 @@ SIZES = {
 def launch_with(monkeypatch):
     def launch_with(block: int, programs: int) -> None:
         monkeypatch.setattr(triton_gpu, "SPAN", SPAN)
-        launch = triton_gpu.Launch(block, programs)
-        monkeypatch.setattr(triton_gpu, "TABLE", dict.fromkeys(triton_gpu.TABLE, launch))
+        rule = triton_gpu.Rule(block, programs)
+        monkeypatch.setattr(triton_gpu, "TABLE", dict.fromkeys(triton_gpu.TABLE, rule))
 
     return launch_with
 
