@@ -18,7 +18,7 @@ MODULES = {"blocked": ".blocked", "numba": ".numba_cpu", "triton": ".triton_gpu"
 NAMES = ("naive", *MODULES)
 READ_HALF = ("triton",)  # take x, delta, B and C as autocast left them: nothing is copied, and less is kept
 VARIABLE = "NNUNET_VMUNET_SCAN"
-OLDEST_TORCH_FOR_TRITON = (2, 7)  # it comes with Triton 3.3, whose kernels may hold tuples
+OLDEST_TORCH_FOR_TRITON = (2, 8)  # it comes with Triton 3.4; 3.3 cannot compile the backward pass for odd channels
 OLDEST_GPU_FOR_TRITON = (7, 0)
 C_COMPILERS = ("gcc", "clang")  # as Triton looks for them
 
@@ -86,7 +86,7 @@ def why_not_triton(device: torch.device) -> str | None:
     if importlib.util.find_spec("triton") is None:
         return "Triton is not installed: pip install triton (on Windows, triton-windows)"
     if torch.__version__ < OLDEST_TORCH_FOR_TRITON:  # type: ignore[operator]  # typed for strings, compares tuples too
-        return f"it needs Triton 3.3, which comes with torch 2.7, and this is torch {torch.__version__}"
+        return f"it needs Triton 3.4, which comes with torch 2.8, and this is torch {torch.__version__}"
     if not interpreted and os.name == "posix" and not (os.environ.get("CC") or any(map(shutil.which, C_COMPILERS))):
         return "Triton compiles a small launcher in C and finds no compiler: install gcc, or set CC"
     if not interpreted and torch.cuda.get_device_capability(device) < OLDEST_GPU_FOR_TRITON:

@@ -105,7 +105,7 @@ REASONS = {
         lambda patch: patch.setattr(importlib.util, "find_spec", lambda name: None),
         "pip install triton",
     ),
-    "old torch": (lambda patch: patch.setattr(torch, "__version__", torch.torch_version.TorchVersion("2.6.0")), "2.7"),
+    "old torch": (lambda patch: patch.setattr(torch, "__version__", torch.torch_version.TorchVersion("2.7.1")), "2.8"),
     "no C compiler": (lambda patch: (patch.delenv("CC"), patch.setattr(shutil, "which", lambda name: None)), "gcc"),
     "old GPU": (lambda patch: patch.setattr(torch.cuda, "get_device_capability", lambda device: (6, 1)), "older"),
     "AMD": (lambda patch: patch.setattr(torch.version, "hip", "6.4"), "NVIDIA"),
