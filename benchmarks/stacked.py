@@ -15,9 +15,9 @@ from nnunet_vmunet.ops.directions import to_pixels, to_sequences
 
 def ss2d_scan_stacked(x, delta, A, B, C, D, delta_bias, delta_weight=None) -> Tensor:
     """Arguments as `nnunet_vmunet.ops.ss2d_scan`. Autograd keeps the copies of x, delta, B and C, and the outputs."""
-    x, delta, B, C = (tensor.float() for tensor in (x, delta, B, C))
     if delta_weight is not None:
-        delta = torch.einsum("bhwkr,kdr->bhwkd", delta, delta_weight.float())
+        delta = torch.einsum("bhwkr,kdr->bhwkd", delta, delta_weight)
+    x, delta, B, C = (tensor.float() for tensor in (x, delta, B, C))  # last: autocast narrows what einsum gives
     height, width, channels = x.shape[1:]
     walks = [to_sequences(each).permute(1, 2, 3, 0) for each in (x.unsqueeze(3).expand_as(delta), delta, B, C)]
     u, dt, B, C = (each.contiguous() for each in walks)

@@ -1,0 +1,136 @@
+"""The benchmarks at sizes that take seconds: every row is there, and every number is one. Speed is not looked at.
+
+The GPU's runs here on the CPU, with a clock and a memory meter in place of torch.cuda's.
+"""
+
+import json
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from nnunet_vmunet.models import VMUNet
+from nnunet_vmunet.ops import backends
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+SMALL_STAGES = {1: (8, 32), 2: (5, 48)}
+SmallVMUNet = partial(VMUNet, depths=(1, 1, 1, 1), depths_decoder=(1, 1, 1, 1))
+
+
+@pytest.fixture
+def load(monkeypatch):
+    """Imports a benchmark as `python benchmarks/NAME.py` would, but small."""
+
+    def load(name: str):
+        monkeypatch.syspath_prepend(str(BENCHMARKS))
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        module = __import__(name)
+        monkeypatch.setattr(module, "STAGES", SMALL_STAGES)
+        monkeypatch.setattr(module, "IMAGE", 32)
+        monkeypatch.setattr(module, "VMUNet", SmallVMUNet)
+        return module
+
+    return load
+
+
+class Event:
+    """As torch.cuda.Event."""
+
+    def __init__(self, enable_timing: bool) -> None:
+        assert enable_timing
+
+    def record(self) -> None:
+        self.seconds = time.perf_counter()
+
+    def synchronize(self) -> None:
+        pass
+
+    def elapsed_time(self, end: "Event") -> float:
+        return 1000 * (end.seconds - self.seconds)
+
+
+@pytest.fixture
+def gpu(load, monkeypatch):
+    module = load("gpu")
+    monkeypatch.setattr(module, "DEVICE", torch.device("cpu"))
+    monkeypatch.setattr(module, "BATCHES", (2,))
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    for nothing in ("synchronize", "reset_peak_memory_stats", "empty_cache"):
+        monkeypatch.setattr(torch.cuda, nothing, lambda: None)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 2**20)
+    return module
+
+
+def test_gpu_fills_every_row(gpu):
+    columns = ["blocked", "original (blocked)"]
+    rows = list(gpu._all_rows(["blocked"], columns[1], bytes_per_ms=1e6, rounds=1))
+    ops = [(f"op, stage {stage}, batch 2, {dtype}", measure)
+           for stage in (1, 2) for dtype in ("fp32", "bf16")
+           for measure in ("forward (ms)", "forward bandwidth (GB/s)", "backward (ms)", "backward bandwidth (GB/s)",
+                           "peak memory of a step (MB)")]  # fmt: skip
+    networks = [(f"network, batch 2, {dtype}{compiled}", measure)
+                for dtype in ("fp32", "bf16") for compiled in ("", ", compiled")
+                for measure in ("training step (ms)", "peak memory of a training step (MB)", "inference (images/s)")]  # fmt: skip
+    assert [(row.what, row.measure) for row in rows] == ops + networks
+    for row in rows:
+        assert list(row.values)[:2] == columns
+        assert all(value > 0 for value in row.values.values())
+
+
+def test_gpu_floor_counts_every_input_and_output_once(gpu):
+    inputs = gpu._op_inputs(2, 5, 48, torch.bfloat16)
+    pixels, n, d = 2 * 5 * 5, 16, 48
+    per_pixel, parameters = 2 * (d + 4 * d + 2 * 4 * n), 4 * (4 * d * n + 2 * 4 * d)
+    assert gpu._bytes_moved(inputs, backward=False) == pixels * per_pixel + parameters + pixels * 2 * d
+    assert gpu._bytes_moved(inputs, backward=True) == 2 * (pixels * per_pixel + parameters) + pixels * 2 * d
+
+
+def test_gpu_original_scans_as_the_package_does(gpu, relative_error):
+    inputs = [tensor.requires_grad_() for tensor in gpu._op_inputs(2, 5, 48, torch.float32)]
+    results = []
+    for scan in (gpu.ss2d_scan_stacked, gpu._scan_with("naive")):
+        y = scan(*inputs)
+        results.append([y, *torch.autograd.grad(y, inputs, torch.linspace(-1, 1, y.numel()).view_as(y))])
+    assert max(map(relative_error, *results)) < 1e-5
+
+
+def test_gpu_original_scans_in_float32_whatever_autocast_says(gpu, monkeypatch):
+    """mamba-ssm's extension refuses inputs of two types."""
+    dtypes = set()
+
+    def apply(u, *others):
+        dtypes.update(tensor.dtype for tensor in (u, *others))
+        return u
+
+    monkeypatch.setattr(sys.modules["stacked"], "_StackedScan", SimpleNamespace(apply=apply))
+    x, delta, *others = gpu._op_inputs(2, 5, 48, torch.bfloat16)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        gpu.ss2d_scan_stacked(x, delta[..., :3], *others, torch.randn(4, 48, 3))
+    assert dtypes == {torch.float32}
+
+
+def test_gpu_without_a_gpu_says_so(load, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["gpu.py"])
+    with pytest.raises(SystemExit) as stopped:
+        load("gpu").main()
+    assert stopped.value.code == 2
+    assert "needs an NVIDIA GPU" in capsys.readouterr().err
+
+
+def test_cpu_prints_a_table_and_writes_its_numbers(load, monkeypatch, capsys, tmp_path):
+    cpu = load("cpu")
+    monkeypatch.setattr(cpu, "_peak_memory", lambda *_: 1.0)  # that of processes which would not be small
+    monkeypatch.setattr(sys, "argv", ["cpu.py", "--rounds", "1", "-o", str(tmp_path / "numbers.json")])
+    cpu.main()
+    printed = capsys.readouterr().out
+    written = json.loads((tmp_path / "numbers.json").read_text())
+    assert printed.count("| op, stage") == 4
+    assert {name for row in written["rows"] for name in row["values"]} >= {"loop", "naive", "blocked", "identity"}
+    assert backends.why_not_numba(torch.device("cpu")) or "numba" in printed
