@@ -76,7 +76,8 @@ def test_gpu_fills_every_row(gpu):
                            "peak memory of a step (MB)")]  # fmt: skip
     networks = [(f"network, batch 2, {dtype}{compiled}", measure)
                 for dtype in ("fp32", "bf16") for compiled in ("", ", compiled")
-                for measure in ("training step (ms)", "peak memory of a training step (MB)", "inference (images/s)")]  # fmt: skip
+                for measure in ("training step (ms)", "peak memory of a training step (MB)",
+                                "inference (images/s)")]  # fmt: skip
     assert [(row.what, row.measure) for row in rows] == ops + networks
     for row in rows:
         assert list(row.values)[:2] == columns

@@ -1,8 +1,8 @@
 """The selective scan fused for NVIDIA GPUs, in Triton: no nvcc, nothing stacked or flipped.
 
 A program walks a tile of channels of one image in one direction (see `triton_kernels`). Where that makes too few
-programs for the GPU, a walk is cut into chunks, in three steps: what each chunk adds to the state, what each starts
-from, and the scan itself. It costs a second exponential of every state, so a walk stays whole where it can.
+programs for the GPU (see `triton_launch`), a walk is cut into chunks, in three steps: what each chunk adds to the
+state, what each starts from, and the scan itself.
 
 No atomics, so results repeat bit by bit. What several programs add to (y and dx over the four directions, dB and dC
 over tiles, the parameters' gradients over images and chunks) each writes as its own part, and the parts are added in a
@@ -13,63 +13,16 @@ exponential, and exponentials are the floor already. In the backward pass the pa
 about 35 in all, and instructions, not memory, are its floor.
 """
 
-import os
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from . import triton_kernels as kernels
+from . import triton_launch as launches
+from .triton_launch import Launch, Problem
 
-SPAN = 64  # steps from one saved state to the next: at 16 states, together the size of x
-STATES = 512  # of a program, over its channels: 16 for each lane of its one warp, so 32 channels at 16 states
 CHAIN_BLOCK = 4  # chunks whose ends are loaded together
 SERIES_TERMS = {torch.float32: 7, torch.float64: 16}  # of softplus' series, whose terms fall by 9: to the last bits
-MOST_PROGRAMS_PER_MULTIPROCESSOR = 32
-TUNE = "NNUNET_VMUNET_SCAN_TUNE"
-
-
-class Launch(NamedTuple):
-    """How a kernel is launched."""
-
-    block: int  # steps that are loaded together; the backward pass keeps their states in registers
-    chunks: int  # that a walk is cut into; fewer where these are not whole spans
-
-
-class Rule(NamedTuple):
-    """What a launch follows from, whatever the shape."""
-
-    block: int
-    programs_per_multiprocessor: int  # a walk is cut into chunks towards this
-
-
-class Problem(NamedTuple):
-    """What a launch is chosen for."""
-
-    kernel: str  # forward or backward
-    capability: int  # of the GPU, 80 for an A100, 90 for an H100; 0 in Triton's interpreter
-    multiprocessors: int
-    batch: int
-    height: int
-    width: int
-    channels: int
-    states: int
-    dtype: torch.dtype
-
-
-# By kernel and compute capability from which on it holds. Not yet measured on a GPU; from compiling for both
-# capabilities: at a block of 4 the forward kernel takes 9.6 instructions per 32 state updates and 108 registers, hence
-# at most 18 programs per multiprocessor, the backward kernel 37 and all 255, hence 8. A block of 2 would double the
-# backward pass' scratch, a block of 8 spills in both. An exponential takes as long as 8 other instructions, so two
-# programs on each of the 4 schedulers keep it busy.
-TABLE = {
-    ("forward", 0): Rule(block=4, programs_per_multiprocessor=8),
-    ("backward", 0): Rule(block=4, programs_per_multiprocessor=8),
-}
-TUNED_BLOCKS = (2, 4)
-TUNED_CHUNKS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
-_tuned: dict[Problem, Launch] = {}
 
 
 def forward(x, delta, A, B, C, D, delta_bias, save_states: bool) -> tuple[Tensor, Tensor]:
@@ -94,7 +47,7 @@ def backward(dy, states, x, delta, A, B, C, D, delta_bias) -> tuple[Tensor, ...]
 def states_shape(x: Tensor, A: Tensor) -> tuple[int, ...]:
     """Of the states that `forward` keeps for x (b, h, w, d) and A (4, d, n)."""
     batch, height, width, channels = x.shape
-    return batch, 4, -(-height * width // SPAN), _padded(A.shape[-1]), channels
+    return batch, 4, -(-height * width // launches.SPAN), _padded(A.shape[-1]), channels
 
 
 def _padded(n: int) -> int:
@@ -115,75 +68,26 @@ def _prepared(x, delta, A, B, C, D, delta_bias) -> list[Tensor]:
         raise RuntimeError(f"the scan backend 'triton' takes at most 64 states, got {A.shape[-1]}")
     if height * width * max(channels, 4 * n) >= 2**31:
         raise RuntimeError(f"the scan backend 'triton' counts an image's elements in 32 bits, got x {tuple(x.shape)}")
-    A, B, C = (F.pad(tensor, (0, n - tensor.shape[-1])) for tensor in (A, B, C))
+    if n > A.shape[-1]:  # to pad by nothing is to copy
+        A, B, C = (F.pad(tensor, (0, n - tensor.shape[-1])) for tensor in (A, B, C))
     B, C = (tensor.to(_float(x.dtype)) for tensor in (B, C))
     return [tensor.contiguous() for tensor in (x, delta, A, B, C, D, delta_bias)]
 
 
 def _run(kernel: str, function, x: Tensor, delta: Tensor, A: Tensor, *others):
-    """`function` as the table, or the tuner if it is asked for, says."""
+    """`function`, launched as `triton_launch` says."""
     capability, multiprocessors = 0, 1
     if x.is_cuda:
         properties = torch.cuda.get_device_properties(x.device)
         capability, multiprocessors = 10 * properties.major + properties.minor, properties.multi_processor_count
     batch, height, width, channels = x.shape
     problem = Problem(kernel, capability, multiprocessors, batch, height, width, channels, A.shape[-1], x.dtype)
+
+    def run(launch: Launch):
+        return function(launch, problem, x, delta, A, *others)
+
     with torch.cuda.device_of(x):  # Triton launches on the current device
-        if x.is_cuda and os.environ.get(TUNE) == "1" and problem not in _tuned:
-            _tuned[problem] = _tune(problem, lambda launch: function(launch, problem, x, delta, A, *others))
-        return function(_tuned.get(problem) or _from_table(problem), problem, x, delta, A, *others)
-
-
-def _from_table(problem: Problem) -> Launch:
-    """Whole walks unless they leave more than half of the programs that the rule wants missing."""
-    known = [capability for kernel, capability in TABLE if kernel == problem.kernel]
-    rule = TABLE[problem.kernel, max(capability for capability in known if capability <= problem.capability)]
-    wanted = rule.programs_per_multiprocessor * problem.multiprocessors
-    programs = _whole_walks(problem)
-    return Launch(rule.block, 1 if 2 * programs >= wanted else -(-wanted // programs))
-
-
-def _whole_walks(problem: Problem) -> int:
-    """Programs, if no walk is cut."""
-    return _tiles(problem) * 4 * problem.batch
-
-
-def _candidates(problem: Problem) -> list[Launch]:
-    """What the tuner tries: walks cut ever finer, until there are more programs than a GPU holds at a time."""
-    most = max(1, MOST_PROGRAMS_PER_MULTIPROCESSOR * problem.multiprocessors // _whole_walks(problem))
-    most = min(most, _spans(problem))
-    return [Launch(block, chunks) for block in TUNED_BLOCKS for chunks in TUNED_CHUNKS if chunks <= most]
-
-
-def _tune(problem: Problem, run) -> Launch:
-    """The fastest candidate for this problem, printed."""
-    from triton.testing import do_bench
-
-    candidates = _candidates(problem)
-    times_ms = {launch: do_bench(lambda launch=launch: run(launch), warmup=5, rep=20) for launch in candidates}
-    best = min(times_ms, key=times_ms.__getitem__)
-    print(f"{TUNE}: {problem}: {best}, of " + ", ".join(f"{tuple(k)} {v:.3f} ms" for k, v in times_ms.items()))
-    return best
-
-
-def _layout(launch: Launch, problem: Problem) -> tuple[int, int, int]:
-    """Tiles, chunks of a walk, and steps of a chunk, a multiple of SPAN."""
-    chunk = -(-_spans(problem) // launch.chunks) * SPAN
-    return _tiles(problem), -(-problem.height * problem.width // chunk), chunk
-
-
-def _spans(problem: Problem) -> int:
-    return -(-problem.height * problem.width // SPAN)
-
-
-def _tiles(problem: Problem) -> int:
-    return -(-problem.channels // _tile(problem))
-
-
-def _tile(problem: Problem) -> int:
-    """The channels of a program; in the forward pass one for every lane at least, which then sums over states alone."""
-    fewest = 32 if problem.kernel == "forward" else 1
-    return max(fewest, STATES // problem.states)
+        return run(launches.choose(problem, run))
 
 
 def _constants(problem: Problem) -> dict:
@@ -192,8 +96,8 @@ def _constants(problem: Problem) -> dict:
 
     return {
         "N": problem.states,
-        "TILE": _tile(problem),
-        "FULL": problem.channels % _tile(problem) == 0,
+        "TILE": problem.tile,
+        "FULL": problem.channels % problem.tile == 0,
         "FLOAT": tl.float64 if problem.dtype == torch.float64 else tl.float32,
         "num_warps": 1,
         "num_stages": 1,
@@ -216,20 +120,20 @@ def _float(dtype: torch.dtype) -> torch.dtype:
 
 
 def _forward(launch, problem, x, delta, A, B, C, D, bias, save_states) -> tuple[Tensor, Tensor]:
-    tiles, chunks, chunk = _layout(launch, problem)
+    tiles, chunks, chunk = launches.layout(launch, problem)
     batch, height, width, channels = x.shape
     initial = _starts(launch, problem, x, delta, A, B, bias, adjoint=False) if chunks > 1 else None
     y = x.new_empty((4, *x.shape), dtype=_float(x.dtype))
     states = x.new_empty(states_shape(x, A) if save_states else 0, dtype=_float(x.dtype))
     kernels.scan[tiles, 4 * batch, chunks](
         x, delta, A, B, C, D, bias, initial, y, states, height, width, channels, chunk,
-        SPAN=SPAN, CHUNKED=chunks > 1, SAVE=save_states, **_walking(launch, problem), **_constants(problem),
+        SPAN=launches.SPAN, CHUNKED=chunks > 1, SAVE=save_states, **_walking(launch, problem), **_constants(problem),
     )  # fmt: skip
     return y.sum(0), states
 
 
 def _backward(launch, problem, x, delta, A, B, C, D, bias, dy, states) -> tuple[Tensor, ...]:
-    tiles, chunks, chunk = _layout(launch, problem)
+    tiles, chunks, chunk = launches.layout(launch, problem)
     batch, height, width, channels = x.shape
     n, parts = problem.states, batch * chunks
     final = _starts(launch, problem, dy, delta, A, C, bias, adjoint=True) if chunks > 1 else None
@@ -237,21 +141,21 @@ def _backward(launch, problem, x, delta, A, B, C, D, bias, dy, states) -> tuple[
     def empty(*shape):
         return x.new_empty(shape, dtype=_float(x.dtype))
 
-    scratch = empty(tiles * 4 * parts * (SPAN // launch.block * n + 2 * SPAN) * _tile(problem))
+    scratch = empty(tiles * 4 * parts * (launches.SPAN // launch.block * n + 2 * launches.SPAN) * problem.tile)
     dx, ddelta = empty(4, *x.shape), torch.empty_like(delta)
     dA, dD, dbias = empty(parts, 4, n, channels), empty(parts, 4, channels), empty(parts, 4, channels)
     dB, dC = empty(tiles, *B.shape), empty(tiles, *C.shape)
     kernels.scan_backward[tiles, 4 * batch, chunks](
         dy, states, x, delta, A, B, C, D, bias, final, scratch, dx, ddelta, dA, dB, dC, dD, dbias,
         height, width, channels, chunk,
-        SPAN=SPAN, CHUNKED=chunks > 1, **_walking(launch, problem), **_constants(problem),
+        SPAN=launches.SPAN, CHUNKED=chunks > 1, **_walking(launch, problem), **_constants(problem),
     )  # fmt: skip
     return dx.sum(0), ddelta, dA.sum(0).transpose(1, 2), dB.sum(0), dC.sum(0), dD.sum(0), dbias.sum(0)
 
 
 def _starts(launch, problem, x, delta, A, B, bias, adjoint: bool) -> Tensor:
     """The state that every chunk starts from (b, 4, chunks, n, d); for the adjoint, of dy and C, the gradient's."""
-    tiles, chunks, chunk = _layout(launch, problem)
+    tiles, chunks, chunk = launches.layout(launch, problem)
     batch, height, width, channels = x.shape
     ends = x.new_empty((batch, 4, chunks, problem.states, channels), dtype=_float(x.dtype))
     steps = x.new_empty((batch, 4, chunks, channels), dtype=_float(x.dtype))

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from nnunet_vmunet.models import VMUNet
-from nnunet_vmunet.ops import backends, ss2d_scan
+from nnunet_vmunet.ops import backends, ss2d_scan, triton_launch
 
 pytestmark = [
     pytest.mark.gpu,
@@ -63,9 +63,8 @@ def test_matches_float64_at_every_stage(backend, side, channels, dtype, make_gpu
 def test_triton_whole_and_cut(size, programs, monkeypatch, make_gpu_inputs):
     if reason := backends.why_not_triton(DEVICE):
         pytest.skip(reason)
-    triton_gpu = backends.load("triton")
-    rule = triton_gpu.Rule(block=4, programs_per_multiprocessor=programs)
-    monkeypatch.setattr(triton_gpu, "TABLE", dict.fromkeys(triton_gpu.TABLE, rule))
+    rule = triton_launch.Rule(block=4, programs_per_multiprocessor=programs)
+    monkeypatch.setattr(triton_launch, "TABLE", dict.fromkeys(triton_launch.TABLE, rule))
     inputs = make_gpu_inputs(*size)
     truth = y_and_grads([tensor.double() for tensor in inputs], "naive")
     assert_close(y_and_grads(inputs, "triton"), truth, 1e-5)
@@ -74,9 +73,8 @@ def test_triton_whole_and_cut(size, programs, monkeypatch, make_gpu_inputs):
 def test_tuner_says_what_it_chose_and_the_result_stays(monkeypatch, capsys, make_gpu_inputs):
     if reason := backends.why_not_triton(DEVICE):
         pytest.skip(reason)
-    triton_gpu = backends.load("triton")
-    monkeypatch.setattr(triton_gpu, "_tuned", {})
-    monkeypatch.setenv(triton_gpu.TUNE, "1")
+    monkeypatch.setattr(triton_launch, "_tuned", {})
+    monkeypatch.setenv(triton_launch.TUNE, "1")
     inputs = make_gpu_inputs(1, 32, 384)
     ours = y_and_grads(inputs, "triton")
     printed = capsys.readouterr().out

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 triton = pytest.importorskip("triton")
-from nnunet_vmunet.ops import triton_gpu  # noqa: E402  it imports Triton
+from nnunet_vmunet.ops import triton_gpu, triton_launch  # noqa: E402  triton_gpu imports Triton
 
 HERE = Path(__file__).parent
 # The other tests of these files pass too; the interpreter takes five minutes for them:
@@ -37,41 +37,6 @@ def test_interpreted():
 def test_what_every_backend_must_pass(file, names):
     output = in_the_interpreter(str(HERE / file), "-k", f"triton and ({names})")
     assert " passed" in output and "skipped" not in output
-
-
-def problem_on_an_h100(batch: int, side: int, channels: int) -> triton_gpu.Problem:
-    return triton_gpu.Problem("forward", 90, 132, batch, side, side, channels, 16, torch.float32)
-
-
-@pytest.mark.parametrize(
-    "batch, side, channels, programs, longest_chunk",
-    [
-        pytest.param(32, 64, 192, 768, 4096, id="stage 1, batch 32: whole"),
-        pytest.param(1, 64, 192, 24 * 32, 128, id="stage 1, batch 1: cut"),
-        pytest.param(1, 8, 1536, 192, 64, id="stage 4, batch 1: a walk is one span"),
-    ],
-)
-def test_walks_are_cut_where_they_are_few(batch, side, channels, programs, longest_chunk):
-    problem = problem_on_an_h100(batch, side, channels)
-    tiles, chunks, chunk = triton_gpu._layout(triton_gpu._from_table(problem), problem)
-    assert tiles * 4 * batch * chunks == programs
-    assert chunk == longest_chunk
-
-
-@pytest.mark.parametrize("batch, side, channels, finest", [(32, 64, 192, 4), (1, 64, 192, 64), (1, 8, 1536, 1)])
-def test_tuner_tries_whole_walks_and_ever_finer_cuts(batch, side, channels, finest):
-    problem = problem_on_an_h100(batch, side, channels)
-    tried = [launch.chunks for launch in triton_gpu._candidates(problem) if launch.block == 4]
-    assert tried == [chunks for chunks in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64) if chunks <= finest]
-
-
-def test_tuner_takes_the_fastest_and_prints_it(monkeypatch, capsys):
-    problem = problem_on_an_h100(32, 64, 192)
-    monkeypatch.setattr(triton.testing, "do_bench", lambda run, **_: run())
-    best = triton_gpu._tune(problem, lambda launch: abs(launch.chunks - 3) + launch.block)
-    assert best == triton_gpu.Launch(block=2, chunks=3)
-    assert "batch=32, height=64" in (printed := capsys.readouterr().out)
-    assert "Launch(block=2, chunks=3), of (2, 1) 4.000 ms, (2, 2) 3.000 ms" in printed
 
 
 COMPILED = {  # side, channels, and what the pixels' tensors are
@@ -107,11 +72,11 @@ def test_compiles_without_spilling_registers(kernel, capability, side, channels,
 def launch_of(kernel: str, capability: int, side: int, channels: int, dtype: torch.dtype):
     """A problem of batch 32 on as many multiprocessors as an H100 has, and what the table says about it."""
     which = "backward" if kernel == "scan_backward" else "forward"
-    problem = triton_gpu.Problem(which, capability, 132, 32, side, side, channels, 16, dtype)
-    return problem, triton_gpu._from_table(problem)
+    problem = triton_launch.Problem(which, capability, 132, 32, side, side, channels, 16, dtype)
+    return problem, triton_launch.from_table(problem)
 
 
-def compiled(name: str, problem: triton_gpu.Problem, launch: triton_gpu.Launch) -> bytes:
+def compiled(name: str, problem: triton_launch.Problem, launch: triton_launch.Launch) -> bytes:
     """The kernel's machine code."""
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
@@ -121,7 +86,7 @@ def compiled(name: str, problem: triton_gpu.Problem, launch: triton_gpu.Launch) 
     kernel = getattr(triton_kernels, name)
     constants = triton_gpu._constants(problem)
     options = {key: constants.pop(key) for key in ("num_warps", "num_stages", "enable_fp_fusion")}
-    constants |= {"SPAN": triton_gpu.SPAN, "CHUNKED": True, "SAVE": True, "ADJOINT": True}
+    constants |= {"SPAN": triton_launch.SPAN, "CHUNKED": True, "SAVE": True, "ADJOINT": True}
     constants |= triton_gpu._walking(launch, problem)
     constants = {key: value for key, value in constants.items() if key in kernel.arg_names}
     aligned, signature = {}, {}
@@ -148,4 +113,4 @@ def instructions_per_update(cubin: Path, problem, launch) -> list[float]:
             jump = re.search(r"\bBRA\b.*`\((\.L_x_\d+)\)", instruction[1])
             if jump and labels.get(jump[1], count) < count - 1:
                 loops.append(count - labels[jump[1]])
-    return [loop / (launch.block * problem.states * triton_gpu._tile(problem) / 32) for loop in loops]
+    return [loop / (launch.block * problem.states * problem.tile / 32) for loop in loops]

@@ -7,7 +7,7 @@ takes milliseconds for every step of every program, so images here are tiny and 
 import pytest
 import torch
 
-from nnunet_vmunet.ops import backends, naive, ss2d_scan, triton_gpu
+from nnunet_vmunet.ops import backends, naive, ss2d_scan, triton_gpu, triton_launch
 
 CPU = torch.device("cpu")
 SPAN = 8
@@ -28,9 +28,9 @@ SIZES = {
 @pytest.fixture
 def launch_with(monkeypatch):
     def launch_with(block: int, programs: int) -> None:
-        monkeypatch.setattr(triton_gpu, "SPAN", SPAN)
-        rule = triton_gpu.Rule(block, programs)
-        monkeypatch.setattr(triton_gpu, "TABLE", dict.fromkeys(triton_gpu.TABLE, rule))
+        monkeypatch.setattr(triton_launch, "SPAN", SPAN)
+        rule = triton_launch.Rule(block, programs)
+        monkeypatch.setattr(triton_launch, "TABLE", dict.fromkeys(triton_launch.TABLE, rule))
 
     return launch_with
 
