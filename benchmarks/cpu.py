@@ -36,7 +36,7 @@ def main() -> None:
     names = [REFERENCE, "naive", "blocked"]
     if backends.why_not_numba(torch.device("cpu")) is None:
         names.append("numba")
-    report(_machine(), [*names, "identity"], _all_rows(names, args.rounds), args.output, _cell)
+    report(_machine(), [*names, "identity"], _all_rows(names, args.rounds, args.only), args.output, _cell)
 
 
 def _cell(row: Row, name: str) -> str:
@@ -55,16 +55,19 @@ def _machine() -> dict[str, str | int]:
     return {"processor": model, "torch threads": torch.get_num_threads(), **software()}
 
 
-def _all_rows(names: list[str], rounds: int):
+def _all_rows(names: list[str], rounds: int, only: str = ""):
     for stage, (side, channels) in STAGES.items():
+        if only not in (what := f"op, stage {stage}"):
+            continue
         inputs = _op_inputs(side, channels)
-        yield from _rows(f"op, stage {stage}", {name: _op(name, inputs) for name in names}, rounds)
+        yield from _rows(what, {name: _op(name, inputs) for name in names}, rounds)
     network = VMUNet(3, 2)
-    for batch in (1, 4):
+    batches = [batch for batch in (1, 4) if only in f"network, batch {batch}"]
+    for batch in batches:
         image = torch.randn(batch, 3, IMAGE, IMAGE)
         runs = {name: _network(name, network, image) for name in [*names, "identity"]}
         yield from _rows(f"network, batch {batch}", runs, rounds, batch)
-    for batch in (1, 4):
+    for batch in batches:
         fitting = [name for name in names if name not in KEEP_EVERY_STEP or batch <= LARGEST_BATCH_THAT_FITS]
         values = {name: _peak_memory(name, batch) for name in [*fitting, "identity"]}
         yield Row(f"network, batch {batch}", "peak memory of a step (MB)", values)

@@ -28,6 +28,9 @@ def arguments(description: str | None, rounds: int, rounds_help: str) -> argpars
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("-o", dest="output", help="write the numbers to this JSON file too")
     parser.add_argument("--rounds", type=int, default=rounds, help=rounds_help)
+    parser.add_argument(
+        "--only", default="", metavar="TEXT", help='only what has this in its name, as in "op, stage 1" or "batch 32"'
+    )
     return parser.parse_args()
 
 
@@ -39,7 +42,7 @@ def report(
     machine: dict, columns: list[str], rows: Iterable[Row], output: str | None,
     cell: Callable[[Row, str], str] = lambda row, column: f"{row.values[column]:.4g}",
 ) -> None:
-    """Print each row when it is there; write all of them to `output` in the end."""
+    """Print each row when it is there, and write it to `output` with those before: a run cut off leaves them."""
     print("\n".join(f"{key}: {value}" for key, value in machine.items()))
     print(f"\n| | | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 2)}", flush=True)
     done = []
@@ -47,6 +50,6 @@ def report(
         cells = [cell(row, column) if column in row.values else "" for column in columns]
         print(f"| {row.what} | {row.measure} | " + " | ".join(cells) + " |", flush=True)
         done.append(row)
-    if output:
-        with open(output, "w") as file:
-            json.dump({"machine": machine, "rows": [asdict(row) for row in done]}, file, indent=1)
+        if output:
+            with open(output, "w") as file:
+                json.dump({"machine": machine, "rows": [asdict(row) for row in done]}, file, indent=1)

@@ -84,6 +84,52 @@ def test_gpu_fills_every_row(gpu):
         assert all(value > 0 for value in row.values.values())
 
 
+def test_only_what_is_asked_for_is_measured(gpu, load):
+    rows = gpu._all_rows(["blocked"], "original (blocked)", 1e6, 1, only="stage 2, batch 2, bf16")
+    assert {row.what for row in rows} == {"op, stage 2, batch 2, bf16"}
+    assert {row.what for row in load("cpu")._all_rows(["blocked"], 1, only="stage 2")} == {"op, stage 2"}
+    assert list(gpu._all_rows(["blocked"], "original (blocked)", 1e6, 1, only="stage 9")) == []
+
+
+def test_what_is_slow_takes_part_in_fewer_rounds(gpu, monkeypatch):
+    monkeypatch.setattr(gpu, "ENOUGH_MS", 5)
+    calls = {"slow": 0, "fast": 0}
+
+    def run(name, seconds):
+        calls[name] += 1
+        time.sleep(seconds)
+
+    gpu._medians_ms({"slow": lambda: run("slow", 0.01), "fast": lambda: run("fast", 0)}, rounds=4)
+    assert calls == {"slow": 3, "fast": 6}
+
+
+def test_a_run_that_is_cut_off_leaves_what_it_measured(load, tmp_path, capsys):
+    report = load("gpu").report
+    output = tmp_path / "numbers.json"
+
+    def rows():
+        yield sys.modules["report"].Row("op", "forward (ms)", {"blocked": 1.0})
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        report({"GPU": "none"}, ["blocked"], rows(), str(output))
+    assert json.loads(output.read_text())["rows"] == [
+        {"what": "op", "measure": "forward (ms)", "values": {"blocked": 1.0}}
+    ]
+
+
+def test_a_network_that_does_not_fit_leaves_its_cell_empty(gpu, capsys, monkeypatch):
+    def values(scan, *_):
+        if scan is None:
+            raise torch.OutOfMemoryError
+        return 1.0, 2.0, 3.0
+
+    monkeypatch.setattr(gpu, "_network_values", values)
+    rows = list(gpu._network_rows("network, batch 2", {"small": max, "large": None}, 2, torch.float32, False, 1))
+    assert [row.values for row in rows] == [{"small": 1.0}, {"small": 2.0}, {"small": 3.0}]
+    assert "large does not fit into this GPU's memory: network, batch 2" in capsys.readouterr().err
+
+
 def test_gpu_floor_counts_every_input_and_output_once(gpu):
     inputs = gpu._op_inputs(2, 5, 48, torch.bfloat16)
     pixels, n, d = 2 * 5 * 5, 16, 48

@@ -8,9 +8,9 @@ to a's data. Offsets are 64 bits wide up to an image's first element, and 32 wit
 with log2(e) folded into A. A block is BLOCK steps, loaded together, so that memory answers once for all of them.
 
 A block is STRAIGHT where both sides of the image are multiples of it: it lies on one line, and no walk ends within it.
-That spares a step 6 instructions forward and 35 backward. Elsewhere, steps past the walk's end, in a last block that is not full,
-read the image's first pixel, reach no state that anybody reads, and store nothing. Channels past the last, in a tile
-that is not full, are 0.
+That spares a step 6 instructions forward and 35 backward. Elsewhere, steps past the walk's end, in a last block that is
+not full, read the image's first pixel, reach no state that anybody reads, and store nothing. Channels past the last, in
+a tile that is not full, are 0.
 """
 
 import triton
