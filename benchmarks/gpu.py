@@ -2,8 +2,8 @@
 
 Times are medians of interleaved rounds, fewer of what takes seconds; `--only "op, stage 1"` measures a part. "original"
 is the original formulation: four stacked and flipped copies of the pixels, scanned by mamba-ssm's extension, or by this
-package's blocked scan where that is missing, and labelled so. The floor is the time in which this GPU copies as many bytes as the operator must read and write, each once; the
-bandwidth achieved is those bytes by the time taken.
+package's blocked scan where that is missing, and labelled so. The floor is the time in which this GPU copies as many
+bytes as the operator must read and write, each once; the bandwidth achieved is those bytes by the time taken.
 """
 
 from __future__ import annotations
