@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..ops import ss2d_scan
-from .layers import DropPath
+from .layers import DropPath, silu_gate
 
 DIRECTIONS = 4
 DT_MIN, DT_MAX, DT_FLOOR = 1e-3, 1e-1, 1e-4  # Mamba's range for the initial step Δ
@@ -57,7 +57,7 @@ class SS2D(nn.Module):
         x, z = (F.linear(u, weight) for weight in self.in_proj.weight.chunk(2))
         x = F.silu(self.conv2d(x.permute(0, 3, 1, 2))).permute(0, 2, 3, 1)
         y = self.out_norm(self.scan(x))
-        return self.out_proj(y * F.silu(z))
+        return self.out_proj(silu_gate(y, z))
 
     def scan(self, x: Tensor) -> Tensor:
         """The selective scan of x (b, h, w, D), whose Δ, B and C are linear in x, to (b, h, w, D).
