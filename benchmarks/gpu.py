@@ -1,9 +1,10 @@
 """The scan and the whole network on this machine's GPU, in one run: `python benchmarks/gpu.py [-o RESULT.json]`.
 
 Times are medians of interleaved rounds, fewer of what takes seconds; `--only "op, stage 1"` measures a part. "original"
-is the original formulation: four stacked and flipped copies of the pixels, scanned by mamba-ssm's extension, or by this
-package's blocked scan where that is missing, and labelled so. The floor is the time in which this GPU copies as many
-bytes as the operator must read and write, each once; the bandwidth achieved is those bytes by the time taken.
+is the original formulation (see `stacked`): four stacked and flipped copies of the pixels, scanned by mamba-ssm's
+extension, or by this package's blocked scan where that is missing, and labelled so. The floor is the time in which this
+GPU copies as many bytes as the operator must read and write, each once; the bandwidth achieved is those bytes by the
+time taken.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from __future__ import annotations
 import statistics
 import sys
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from unittest import mock
 
 import torch
 import torch.nn.functional as F
 from report import IMAGE, STAGES, STATES, Row, arguments, report, software
-from stacked import ss2d_scan_stacked
+from stacked import ss2d_forward_original, ss2d_scan_stacked
 from torch import Tensor
 
 from nnunet_vmunet.models import VMUNet, ss2d
@@ -165,11 +167,11 @@ def _prediction(run, network, scan, image, dtype) -> Callable:
 
 @contextmanager
 def _network_scans_with(scan: Callable):
-    original, ss2d.ss2d_scan = ss2d.ss2d_scan, scan
-    try:
+    with ExitStack() as stack:
+        stack.enter_context(mock.patch.object(ss2d, "ss2d_scan", scan))
+        if scan is ss2d_scan_stacked:
+            stack.enter_context(mock.patch.object(ss2d.SS2D, "forward", ss2d_forward_original))
         yield
-    finally:
-        ss2d.ss2d_scan = original
 
 
 def _medians_ms(runs: dict[str, Callable], rounds: int) -> dict[str, float]:

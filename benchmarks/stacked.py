@@ -1,6 +1,7 @@
 """The original SS2D on a GPU: four stacked copies of the pixels, scanned by mamba-ssm's extension.
 
-Where the extension is missing, this package's blocked scan takes its place.
+Where the extension is missing, this package's blocked scan takes its place. Around the scan, too, it does what the
+original does (`SS2D.forward` in `models/vmunet/vmamba.py`), and keeps for the backward pass what that keeps.
 """
 
 from __future__ import annotations
@@ -9,8 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nnunet_vmunet.models.ss2d import SS2D
 from nnunet_vmunet.ops import backends, blocked
 from nnunet_vmunet.ops.directions import to_pixels, to_sequences
+
+
+def ss2d_forward_original(layer: SS2D, u: Tensor) -> Tensor:
+    """In place of `SS2D.forward`: one product for x and z, x made contiguous channels first, SiLU(z) kept."""
+    x, z = layer.in_proj(u).chunk(2, dim=-1)
+    x = F.silu(layer.conv2d(x.permute(0, 3, 1, 2).contiguous())).permute(0, 2, 3, 1)
+    return layer.out_proj(layer.out_norm(layer.scan(x)) * F.silu(z))
 
 
 def ss2d_scan_stacked(x, delta, A, B, C, D, delta_bias, delta_weight=None) -> Tensor:

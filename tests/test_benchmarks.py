@@ -147,6 +147,17 @@ def test_gpu_original_scans_as_the_package_does(gpu, relative_error):
     assert max(map(relative_error, *results)) < 1e-5
 
 
+def test_gpu_original_network_is_the_packages_but_for_how_it_computes(gpu, relative_error):
+    torch.manual_seed(0)
+    network, image = SmallVMUNet(3, 2).eval(), torch.randn(1, 3, 32, 32)
+    logits = []
+    for scan in (gpu.ss2d_scan_stacked, gpu._scan_with("naive")):
+        with gpu._network_scans_with(scan):
+            logits.append(network(image))
+    assert relative_error(*logits) < 1e-5
+    assert gpu.ss2d.SS2D.forward is not gpu.ss2d_forward_original
+
+
 def test_gpu_original_scans_in_float32_whatever_autocast_says(gpu, monkeypatch):
     """mamba-ssm's extension refuses inputs of two types."""
     dtypes = set()
