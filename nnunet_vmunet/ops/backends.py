@@ -16,7 +16,7 @@ import torch
 
 MODULES = {"blocked": ".blocked", "numba": ".numba_cpu", "triton": ".triton_gpu", "mamba_ssm": ".mamba_cuda"}
 NAMES = ("naive", *MODULES)
-READ_HALF = ("triton",)  # take x, delta, B and C as autocast left them: nothing is copied, and less is kept
+READ_HALF = ("triton",)  # take x, delta, B and C as autocast left them, so that no wider copies are kept
 VARIABLE = "NNUNET_VMUNET_SCAN"
 OLDEST_TORCH_FOR_TRITON = (2, 8)  # it comes with Triton 3.4; 3.3 cannot compile the backward pass for odd channels
 OLDEST_GPU_FOR_TRITON = (7, 0)
