@@ -12,6 +12,7 @@ demo: .venv/ready
 
 lint: .venv/ready
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 # A machine with an NVIDIA GPU gets what it needs too: plain pip brings torch's CUDA build.

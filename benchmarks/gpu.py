@@ -48,9 +48,11 @@ def main() -> None:
 
 def _machine(bytes_per_ms: float) -> dict[str, str | int | None]:
     return {
-        "GPU": torch.cuda.get_device_name(DEVICE), "CUDA": torch.version.cuda, **software(),
+        "GPU": torch.cuda.get_device_name(DEVICE),
+        "CUDA": torch.version.cuda,
+        **software(),
         "bandwidth of a copy (GB/s)": round(bytes_per_ms / 1e6),
-    }  # fmt: skip
+    }
 
 
 def _copied_bytes_per_ms() -> float:
@@ -124,9 +126,7 @@ def _network_rows(what: str, runs: dict[str, Callable], batch: int, dtype, compi
         except torch.OutOfMemoryError:
             print(f"{name} does not fit into this GPU's memory: {what}", file=sys.stderr)
         torch.cuda.empty_cache()
-    for i, measure in enumerate(
-        ("training step (ms)", "peak memory of a training step (MB)", "inference (images/s)")
-    ):
+    for i, measure in enumerate(("training step (ms)", "peak memory of a training step (MB)", "inference (images/s)")):
         yield Row(what, measure, {name: numbers[i] for name, numbers in values.items()})
 
 

@@ -39,7 +39,10 @@ def software() -> dict[str, str]:
 
 
 def report(
-    machine: dict, columns: list[str], rows: Iterable[Row], output: str | None,
+    machine: dict,
+    columns: list[str],
+    rows: Iterable[Row],
+    output: str | None,
     cell: Callable[[Row, str], str] = lambda row, column: f"{row.values[column]:.4g}",
 ) -> None:
     """Print each row when it is there, and write it to `output` with those before: a run cut off leaves them."""

@@ -75,8 +75,7 @@ def _official_release(root: Path, folders: list[Path], year: int) -> Release:
         return _pair(images, masks) if images else []
 
     return Release(
-        pool=cases("Training", required=True) + cases("Validation"),
-        test=cases(_TEST[year], masks_required=False),
+        pool=cases("Training", required=True) + cases("Validation"), test=cases(_TEST[year], masks_required=False)
     )
 
 

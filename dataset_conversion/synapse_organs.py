@@ -22,16 +22,7 @@ BTCV_ORGANS = (
 )
 
 # The order in which the VM-UNet paper, and every other since TransUNet's, reports them. Other orders circulate.
-SYNAPSE_ORGANS = (
-    "aorta",
-    "gallbladder",
-    "left kidney",
-    "right kidney",
-    "liver",
-    "pancreas",
-    "spleen",
-    "stomach",
-)
+SYNAPSE_ORGANS = ("aorta", "gallbladder", "left kidney", "right kidney", "liver", "pancreas", "spleen", "stomach")
 
 # The organs of a dataset, by how many they are.
 ORGANS = {8: SYNAPSE_ORGANS, 13: BTCV_ORGANS}

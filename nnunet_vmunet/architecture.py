@@ -33,6 +33,10 @@ def is_vmunet(class_name: str) -> bool:
 def build_network(architecture: dict, input_channels: int, num_classes: int) -> VMUNet:
     """The network that the plans' entry names: (b, input_channels, h, w) to logits (b, num_classes, h, w)."""
     return get_network_from_plans(
-        architecture["network_class_name"], architecture["arch_kwargs"], architecture["_kw_requires_import"],
-        input_channels, num_classes, deep_supervision=False,
-    )  # fmt: skip
+        architecture["network_class_name"],
+        architecture["arch_kwargs"],
+        architecture["_kw_requires_import"],
+        input_channels,
+        num_classes,
+        deep_supervision=False,
+    )

@@ -87,9 +87,26 @@ def _run_commands(folder: Path) -> None:
         ["nnUNetv2_plan_and_preprocess", *dataset, "-c", "2d", "--verify_dataset_integrity", "-npfp", "2", "-np", "2"],
         ["nnUNetv2_train", str(DATASET_ID), "2d", "0", "-tr", TRAINER, *device],
         ["nnunet-vmunet", "convert", "images", "-i", "photos", "-o", "new_scans", "-np", "2"],
-        ["nnUNetv2_predict", "-i", "new_scans", "-o", "masks", *dataset, "-c", "2d", "-f", "0", "-tr", TRAINER,
-         "-npp", "1", "-nps", "1", *device],
-    )  # fmt: skip
+        [
+            "nnUNetv2_predict",
+            "-i",
+            "new_scans",
+            "-o",
+            "masks",
+            *dataset,
+            "-c",
+            "2d",
+            "-f",
+            "0",
+            "-tr",
+            TRAINER,
+            "-npp",
+            "1",
+            "-nps",
+            "1",
+            *device,
+        ],
+    )
     for command in commands:
         print(f"\n$ {shlex.join(command)}", flush=True)
         finished = subprocess.run([_program(command[0]), *command[1:]], cwd=folder, env=environment, check=False)

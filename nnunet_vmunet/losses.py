@@ -119,6 +119,5 @@ def _over_processes(sums: list[Tensor], ddp: bool) -> list[Tensor]:
     flat = torch.cat([value.float().reshape(-1) for value in sums])
     total = AllGatherGrad.apply(flat).sum(0)
     return [
-        part.view_as(value)
-        for part, value in zip(total.split([value.numel() for value in sums]), sums, strict=True)
+        part.view_as(value) for part, value in zip(total.split([value.numel() for value in sums]), sums, strict=True)
     ]

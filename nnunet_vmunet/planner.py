@@ -54,9 +54,13 @@ class VMUNetPlanner(ExperimentPlanner):
         suppress_transpose: bool = False,
     ) -> None:
         super().__init__(
-            dataset_name_or_id, gpu_memory_target_in_gb, preprocessor_name, plans_name or self.default_plans_name,
-            overwrite_target_spacing, suppress_transpose,
-        )  # fmt: skip
+            dataset_name_or_id,
+            gpu_memory_target_in_gb,
+            preprocessor_name,
+            plans_name or self.default_plans_name,
+            overwrite_target_spacing,
+            suppress_transpose,
+        )
 
     def plan_experiment(self) -> dict:
         """Write the plans where nnU-Net looks for them, and return them.
@@ -68,9 +72,12 @@ class VMUNetPlanner(ExperimentPlanner):
         spacing = self.target_spacing(transpose_forward)
         median_shape = self._median_shape(spacing, transpose_forward)
         configuration = self.get_plans_for_configuration(
-            spacing[1:], median_shape[1:], self.generate_data_identifier("2d"),
-            float(np.prod(median_shape) * self.dataset_json["numTraining"]), {},
-        )  # fmt: skip
+            spacing[1:],
+            median_shape[1:],
+            self.generate_data_identifier("2d"),
+            float(np.prod(median_shape) * self.dataset_json["numTraining"]),
+            {},
+        )
         fingerprint = self.dataset_fingerprint
         self.plans = {
             "dataset_name": self.dataset_name,

@@ -52,8 +52,10 @@ def find_nnunet() -> Path:
         raise InputError(f'nnunetv2 is not installed for {sys.executable}; run pip install "{required_nnunet()}"')
     if spec.origin is None:  # a namespace package
         folders = " and ".join(spec.submodule_search_locations or ())
-        raise InputError(f"Python takes {folders} for nnunetv2, but it has no __init__.py (an nnU-Net that was "
-                         "uninstalled may have left it): delete or rename it, then run this again")
+        raise InputError(
+            f"Python takes {folders} for nnunetv2, but it has no __init__.py (an nnU-Net that was "
+            "uninstalled may have left it): delete or rename it, then run this again"
+        )
     return Path(spec.origin).parent
 
 
@@ -99,8 +101,10 @@ def _refusal(version: str, nnunet: Path) -> str | None:
     required = required_nnunet()
     if required.specifier.contains(version, prereleases=True):
         return None
-    return (f"nnU-Net {version} in {nnunet} is not supported: nnunet-vmunet {__version__} needs {required}; "
-            f'run pip install "{required}"')
+    return (
+        f"nnU-Net {version} in {nnunet} is not supported: nnunet-vmunet {__version__} needs {required}; "
+        f'run pip install "{required}"'
+    )
 
 
 def _shims(nnunet: Path) -> list[tuple[Path, bytes, str]]:
@@ -193,8 +197,10 @@ def register() -> None:
     for path, content, state in unfinished:
         _write_shim(path, content)
         print(f"{'wrote' if state == 'missing' else 'refreshed'} {path}")
-    print(f"{'' if unfinished else 'already '}registered with nnU-Net {version} in {nnunet}; "
-          "train with -tr nnUNetTrainerVMUNet")
+    print(
+        f"{'' if unfinished else 'already '}registered with nnU-Net {version} in {nnunet}; "
+        "train with -tr nnUNetTrainerVMUNet"
+    )
 
 
 def check() -> bool:
@@ -224,5 +230,7 @@ def remove() -> None:
         try:
             _remove_folder(folder)
         except OSError as error:
-            raise InputError(f"cannot delete {error.filename} ({error.strerror}): run register --remove as the user "
-                             "who owns this nnU-Net") from error
+            raise InputError(
+                f"cannot delete {error.filename} ({error.strerror}): run register --remove as the user "
+                "who owns this nnU-Net"
+            ) from error

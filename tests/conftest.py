@@ -125,9 +125,13 @@ class NnUNet:
         """What the command printed; it must succeed."""
         start = time.monotonic()
         finished = subprocess.run(
-            _program(*command), env=self._environment(), text=True, check=False,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            _program(*command),
+            env=self._environment(),
+            text=True,
+            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
         print(f"{time.monotonic() - start:.1f} s: {' '.join(map(str, command))}")
         assert finished.returncode == 0, finished.stdout[-5000:]
         return finished.stdout
@@ -136,9 +140,12 @@ class NnUNet:
         """In a process group of its own, so that it can be killed with all its workers."""
         with open(log, "w") as output:
             return subprocess.Popen(
-                _program(*command), env=self._environment(), stdout=output, stderr=subprocess.STDOUT,
+                _program(*command),
+                env=self._environment(),
+                stdout=output,
+                stderr=subprocess.STDOUT,
                 start_new_session=True,
-            )  # fmt: skip
+            )
 
     def _environment(self) -> dict[str, str]:
         folders = {folder.name: str(folder) for folder in (self.raw, self.preprocessed, self.results)}

@@ -22,7 +22,10 @@ def write_squares(raw: Path, cases: int, **more_of_dataset_json) -> None:
         Image.fromarray(image.astype(np.uint8)).save(raw / "imagesTr" / f"case{i}_0000.png")
         Image.fromarray(label).save(raw / "labelsTr" / f"case{i}.png")
     description = {
-        "channel_names": {"0": "R", "1": "G", "2": "B"}, "labels": {"background": 0, "square": 1},
-        "numTraining": cases, "file_ending": ".png", **more_of_dataset_json,
-    }  # fmt: skip
+        "channel_names": {"0": "R", "1": "G", "2": "B"},
+        "labels": {"background": 0, "square": 1},
+        "numTraining": cases,
+        "file_ending": ".png",
+        **more_of_dataset_json,
+    }
     (raw / "dataset.json").write_text(json.dumps(description))

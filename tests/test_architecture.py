@@ -21,11 +21,16 @@ def test_vmunet_and_its_subclasses_are_ours(name):
 @pytest.mark.parametrize(
     "name",
     [
-        "dynamic_network_architectures.architectures.unet.PlainConvUNet", "nnunet_vmunet.models.vmunet",
-        "nnunet_vmunet.models.vmunet.Decoder", "nnunet_vmunet.models.Absent", "absent.models.VMUNet", "VMUNet", "",
+        "dynamic_network_architectures.architectures.unet.PlainConvUNet",
+        "nnunet_vmunet.models.vmunet",
+        "nnunet_vmunet.models.vmunet.Decoder",
+        "nnunet_vmunet.models.Absent",
+        "absent.models.VMUNet",
+        "VMUNet",
+        "",
     ],
     ids=["nnU-Net's", "module", "part of ours", "absent class", "absent package", "without its module", "empty"],
-)  # fmt: skip
+)
 def test_other_and_absent_names_are_not(name):
     assert not is_vmunet(name)
 

@@ -70,14 +70,24 @@ def gpu(load, monkeypatch):
 def test_gpu_fills_every_row(gpu):
     columns = ["blocked", "original (blocked)"]
     rows = list(gpu._all_rows(["blocked"], columns[1], bytes_per_ms=1e6, rounds=1))
-    ops = [(f"op, stage {stage}, batch 2, {dtype}", measure)
-           for stage in (1, 2) for dtype in ("fp32", "bf16")
-           for measure in ("forward (ms)", "forward bandwidth (GB/s)", "backward (ms)", "backward bandwidth (GB/s)",
-                           "peak memory of a step (MB)")]  # fmt: skip
-    networks = [(f"network, batch 2, {dtype}{compiled}", measure)
-                for dtype in ("fp32", "bf16") for compiled in ("", ", compiled")
-                for measure in ("training step (ms)", "peak memory of a training step (MB)",
-                                "inference (images/s)")]  # fmt: skip
+    ops = [
+        (f"op, stage {stage}, batch 2, {dtype}", measure)
+        for stage in (1, 2)
+        for dtype in ("fp32", "bf16")
+        for measure in (
+            "forward (ms)",
+            "forward bandwidth (GB/s)",
+            "backward (ms)",
+            "backward bandwidth (GB/s)",
+            "peak memory of a step (MB)",
+        )
+    ]
+    networks = [
+        (f"network, batch 2, {dtype}{compiled}", measure)
+        for dtype in ("fp32", "bf16")
+        for compiled in ("", ", compiled")
+        for measure in ("training step (ms)", "peak memory of a training step (MB)", "inference (images/s)")
+    ]
     assert [(row.what, row.measure) for row in rows] == ops + networks
     for row in rows:
         assert list(row.values)[:2] == columns

@@ -157,9 +157,12 @@ def test_the_examples_of_extending_work(tmp_path):
     examples = ("ultrasound", "stepwise", "half_width", "CeDice", "cedice", "concatenating", "shims")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", *files, "-k", " or ".join(examples)],
-        cwd=copy, env={**os.environ, "NNUNET_VMUNET_SCAN": "blocked"},  # the copy's kernels are not compiled yet
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=copy,
+        env={**os.environ, "NNUNET_VMUNET_SCAN": "blocked"},  # the copy's kernels are not compiled yet
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
     passed = [line for line in done.stdout.splitlines() if "PASSED" in line]
     assert not [example for example in examples if not any(example in line for line in passed)]

@@ -37,8 +37,11 @@ def lay_out_raw_dataset(source: Path, raw: Path) -> tuple[list[str], list[str]]:
     for case in training:
         shutil.copy(source / "labels" / f"{case}.nii.gz", raw / "labelsTr")
     description = {
-        "channel_names": {"0": "MRI"}, "labels": LABELS, "numTraining": len(training), "file_ending": ".nii.gz",
-    }  # fmt: skip
+        "channel_names": {"0": "MRI"},
+        "labels": LABELS,
+        "numTraining": len(training),
+        "file_ending": ".nii.gz",
+    }
     (raw / "dataset.json").write_text(json.dumps(description))
     return training, test
 
@@ -80,10 +83,28 @@ def mean_dice(predictions: Path, references: Path, cases: list[str]) -> float:
 
 def predict(nnunet, output: Path, checkpoint: str) -> None:
     nnunet.run(
-        "nnUNetv2_predict", "-i", nnunet.raw / DATASET / "imagesTs", "-o", output,
-        "-d", "904", "-c", "2d", "-f", "0", "-tr", TRAINER, "-chk", checkpoint,
-        "--disable_tta", "-npp", "1", "-nps", "1", *nnunet.device,
-    )  # fmt: skip
+        "nnUNetv2_predict",
+        "-i",
+        nnunet.raw / DATASET / "imagesTs",
+        "-o",
+        output,
+        "-d",
+        "904",
+        "-c",
+        "2d",
+        "-f",
+        "0",
+        "-tr",
+        TRAINER,
+        "-chk",
+        checkpoint,
+        "--disable_tta",
+        "-npp",
+        "1",
+        "-nps",
+        "1",
+        *nnunet.device,
+    )
 
 
 def save_untrained(fold: Path, name: str) -> None:
@@ -98,8 +119,9 @@ def test_hippocampus_from_raw_volumes_to_predictions(nnunet, shared):
     raw = nnunet.raw / DATASET
     training, test = lay_out_raw_dataset(source, raw)
 
-    nnunet.run("nnUNetv2_plan_and_preprocess", "-d", "904", "-c", "2d", "--verify_dataset_integrity",
-               "-npfp", "2", "-np", "2")  # fmt: skip
+    nnunet.run(
+        "nnUNetv2_plan_and_preprocess", "-d", "904", "-c", "2d", "--verify_dataset_integrity", "-npfp", "2", "-np", "2"
+    )
     fold = nnunet.results / DATASET / f"{TRAINER}__nnUNetPlans__2d" / "fold_0"
     train_until_killed(nnunet, fold)
     log = nnunet.run("nnUNetv2_train", "904", "2d", "0", "-tr", TRAINER, "--c", *nnunet.device)

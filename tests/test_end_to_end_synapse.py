@@ -60,8 +60,20 @@ def test_synapse_from_raw_release_to_table(nnunet, shared):
     assert "Incomplete: 26 of 30 cases are missing" in log
     assert f"{DATASET}: 4 cases, 8 organs, 42 slices" in log
 
-    nnunet.run("nnUNetv2_plan_and_preprocess", "-d", "27", "-c", "2d", "-pl", "VMUNetPlanner224",
-               "--verify_dataset_integrity", "-npfp", "2", "-np", "2")  # fmt: skip
+    nnunet.run(
+        "nnUNetv2_plan_and_preprocess",
+        "-d",
+        "27",
+        "-c",
+        "2d",
+        "-pl",
+        "VMUNetPlanner224",
+        "--verify_dataset_integrity",
+        "-npfp",
+        "2",
+        "-np",
+        "2",
+    )
     planned = json.loads((nnunet.preprocessed / DATASET / f"{PLANS}.json").read_text())["configurations"]["2d"]
     assert planned["patch_size"] == [224, 224]
     assert planned["batch_size"] == 32
@@ -108,8 +120,28 @@ def test_synapse_from_raw_release_to_table(nnunet, shared):
     new_scans, predictions = nnunet.folder / "new_scans", nnunet.folder / "predictions"
     new_scans.mkdir()
     shutil.copy(nnunet.raw / DATASET / "imagesTr" / "case0001_0000.nii.gz", new_scans / "patient_0000.nii.gz")
-    nnunet.run("nnUNetv2_predict", "-i", new_scans, "-o", predictions, "-d", "27", "-c", "2d", "-f", "0",
-               "-tr", TRAINER, "-p", PLANS, "-npp", "1", "-nps", "1", *nnunet.device)  # fmt: skip
+    nnunet.run(
+        "nnUNetv2_predict",
+        "-i",
+        new_scans,
+        "-o",
+        predictions,
+        "-d",
+        "27",
+        "-c",
+        "2d",
+        "-f",
+        "0",
+        "-tr",
+        TRAINER,
+        "-p",
+        PLANS,
+        "-npp",
+        "1",
+        "-nps",
+        "1",
+        *nnunet.device,
+    )
     patient, case = nib.load(predictions / "patient.nii.gz"), nib.load(validation / "case0001.nii.gz")
     np.testing.assert_array_equal(patient.affine, case.affine)
     assert (labels(predictions / "patient.nii.gz") == labels(validation / "case0001.nii.gz")).mean() > 0.999

@@ -120,8 +120,7 @@ def test_no_height_or_width_is_rounded_to_a_neighbour(side):
 
 
 @pytest.mark.parametrize(
-    ("mode", "expected"),
-    [("RGB", (10, 20, 30)), ("RGBA", (10, 20, 30)), ("L", (18, 18, 18)), ("LA", (18, 18, 18))],
+    ("mode", "expected"), [("RGB", (10, 20, 30)), ("RGBA", (10, 20, 30)), ("L", (18, 18, 18)), ("LA", (18, 18, 18))]
 )
 def test_every_photograph_comes_with_three_channels(tmp_path, mode, expected):
     Image.new("RGB", (5, 8), (10, 20, 30)).convert(mode).save(tmp_path / "photo.png")

@@ -45,16 +45,21 @@ def planned(nnunet):
             Image.fromarray(image).save(raw / f"images{place}" / f"{case}_0000.png")
             Image.fromarray(label).save(raw / f"labels{place}" / f"{case}.png")
     description = {
-        "channel_names": {"0": "R", "1": "G", "2": "B"}, "labels": {"background": 0, "Läsion": 1}, "numTraining": 10,
-        "file_ending": ".png", "overwrite_image_reader_writer": "WholeImage2DIO",
-    }  # fmt: skip
+        "channel_names": {"0": "R", "1": "G", "2": "B"},
+        "labels": {"background": 0, "Läsion": 1},
+        "numTraining": 10,
+        "file_ending": ".png",
+        "overwrite_image_reader_writer": "WholeImage2DIO",
+    }
     (raw / "dataset.json").write_text(json.dumps(description))
     nnunet.run("nnUNetv2_plan_and_preprocess", "-d", "906", "-c", "2d", "-npfp", "1", "-np", "1")
     file = nnunet.preprocessed / DATASET / "nnUNetPlans.json"
     plans = json.loads(file.read_text())
     plans["configurations"]["2d"]["architecture"] = {
-        "network_class_name": NETWORK, "arch_kwargs": SMALL, "_kw_requires_import": [],
-    }  # fmt: skip
+        "network_class_name": NETWORK,
+        "arch_kwargs": SMALL,
+        "_kw_requires_import": [],
+    }
     file.write_text(json.dumps(plans))
     return nnunet
 
@@ -105,9 +110,13 @@ def test_what_was_complete_is_kept_and_the_rest_is_done(planned):
     fold = planned.results / DATASET / f"{TRAINER}__nnUNetPlans__2d" / "fold_0"
     for epoch, options in ((1, ()), (3, ("--c",))):
         run_until_killed(
-            planned, *train, *options,
-            when=lambda log, begun=f"Epoch {epoch}": begun in log, moment=moments.random(), workers_too=False,
-        )  # fmt: skip
+            planned,
+            *train,
+            *options,
+            when=lambda log, begun=f"Epoch {epoch}": begun in log,
+            moment=moments.random(),
+            workers_too=False,
+        )
         latest = torch.load(fold / "checkpoint_latest.pth", weights_only=False)
         assert epoch <= latest["current_epoch"] <= 4  # so many epochs were complete
     log = planned.run(*train, "--c", *planned.device)
@@ -119,17 +128,37 @@ def test_what_was_complete_is_kept_and_the_rest_is_done(planned):
     assert len(masks(fold / "validation")) == 2
     assert not list(fold.glob("*.partial"))
 
-    predict = ("nnUNetv2_predict", "-i", planned.raw / DATASET / "imagesTs", "-d", DATASET, "-c", "2d", "-f", "0",
-               "-tr", TRAINER, "-npp", "1", "-nps", "1")  # fmt: skip
+    predict = (
+        "nnUNetv2_predict",
+        "-i",
+        planned.raw / DATASET / "imagesTs",
+        "-d",
+        DATASET,
+        "-c",
+        "2d",
+        "-f",
+        "0",
+        "-tr",
+        TRAINER,
+        "-npp",
+        "1",
+        "-nps",
+        "1",
+    )
     undisturbed, killed = planned.folder / "Masken, ungestört", planned.folder / "Masken, getötet"
     planned.run(*predict, "-o", undisturbed, *planned.device)
     assert [mask.stem for mask in masks(undisturbed)] == sorted(TO_PREDICT)
     for count, options in ((1, ()), (6, ("--continue_prediction",))):
         run_until_killed(
-            planned, *predict, "-o", killed, *options,
-            when=lambda _, count=count: len(masks(killed)) >= count, moment=moments.random() / 10,
+            planned,
+            *predict,
+            "-o",
+            killed,
+            *options,
+            when=lambda _, count=count: len(masks(killed)) >= count,
+            moment=moments.random() / 10,
             workers_too=True,  # nnU-Net's own, which would live on
-        )  # fmt: skip
+        )
         assert all(mask.read_bytes() == (undisturbed / mask.name).read_bytes() for mask in masks(killed))
     log = planned.run(*predict, "-o", killed, "--continue_prediction", *planned.device)
     assert "haven't been predicted yet" in log

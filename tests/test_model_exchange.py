@@ -49,8 +49,25 @@ def test_a_trained_model_predicts_the_same_elsewhere(nnunet):
     nnunet.run("nnUNetv2_train", "906", "2d", "0", "-tr", TRAINER, *nnunet.device)
     archive, photographs = nnunet.folder / "model.zip", nnunet.folder / "photographs"
     (nnunet.raw / DATASET / "imagesTr").rename(photographs)
-    predict = ["nnUNetv2_predict", "-i", photographs, "-d", "906", "-c", "2d", "-f", "0", "-tr", TRAINER,
-               "--save_probabilities", "-npp", "1", "-nps", "1", *nnunet.device]  # fmt: skip
+    predict = [
+        "nnUNetv2_predict",
+        "-i",
+        photographs,
+        "-d",
+        "906",
+        "-c",
+        "2d",
+        "-f",
+        "0",
+        "-tr",
+        TRAINER,
+        "--save_probabilities",
+        "-npp",
+        "1",
+        "-nps",
+        "1",
+        *nnunet.device,
+    ]
     nnunet.run("nnUNetv2_export_model_to_zip", "-d", "906", "-c", "2d", "-f", "0", "-tr", TRAINER, "-o", archive)
     nnunet.run(*predict, "-o", nnunet.folder / "here")
 
@@ -91,13 +108,16 @@ def model(tmp_path):
     def write(dataset: str, reader: str) -> Path:
         architecture = {"network_class_name": NETWORK, "arch_kwargs": SMALL, "_kw_requires_import": []}
         plans = {
-            "dataset_name": dataset, "image_reader_writer": reader, "label_manager": "LabelManager",
+            "dataset_name": dataset,
+            "image_reader_writer": reader,
+            "label_manager": "LabelManager",
             "configurations": {"2d": {"architecture": architecture}},
-        }  # fmt: skip
+        }
         checkpoint = {
-            "network_weights": VMUNet(1, 2, **SMALL).state_dict(), "trainer_name": TRAINER,
+            "network_weights": VMUNet(1, 2, **SMALL).state_dict(),
+            "trainer_name": TRAINER,
             "init_args": {"configuration": "2d", "requires": Requirement.of(TRAINER, plans)},
-        }  # fmt: skip
+        }
         folder = tmp_path / "nnUNet_results" / dataset / f"{TRAINER}__nnUNetPlans__2d"
         (folder / "fold_0").mkdir(parents=True)
         torch.save(checkpoint, folder / "fold_0" / "checkpoint_final.pth")
@@ -111,8 +131,23 @@ def model(tmp_path):
 
 def test_prediction_says_what_to_do_where_the_plugin_is_not_registered(model, unregistered, tmp_path):
     model("Dataset907_Volumes", "SimpleITKIO")
-    predicted = unregistered("nnUNetv2_predict", "-i", tmp_path, "-o", tmp_path / "masks", "-d", "907", "-c", "2d",
-                             "-f", "0", "-tr", TRAINER, "-device", "cpu")  # fmt: skip
+    predicted = unregistered(
+        "nnUNetv2_predict",
+        "-i",
+        tmp_path,
+        "-o",
+        tmp_path / "masks",
+        "-d",
+        "907",
+        "-c",
+        "2d",
+        "-f",
+        "0",
+        "-tr",
+        TRAINER,
+        "-device",
+        "cpu",
+    )
     assert predicted.returncode == 1
     last_line = predicted.stderr.splitlines()[-1]
     assert f"nnunetv2 does not find {TRAINER}, which the model of Dataset907_Volumes needs" in last_line

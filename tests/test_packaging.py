@@ -109,7 +109,8 @@ class Environment:
         version = metadata.version("nnunetv2")
         (self.site / f"nnunetv2-{version}.dist-info").mkdir()
         (self.site / f"nnunetv2-{version}.dist-info" / "METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: nnunetv2\nVersion: {version}\n")  # fmt: skip
+            f"Metadata-Version: 2.1\nName: nnunetv2\nVersion: {version}\n"
+        )
         # .pth files in the folders that a .pth file names are not read, and pip installs with -e by such files.
         outside = [entry for entry in sys.path if entry.endswith(("site-packages", "dist-packages"))]
         (self.site / "outside.pth").write_text("".join(f"{entry}\n" for entry in outside))

@@ -51,14 +51,18 @@ def planner(folders):
         dataset_json = {
             "channel_names": {str(c): "MRI" for c in range(channels)},
             "labels": {"background": 0, **{f"organ{i}": i for i in range(1, classes)}},
-            "numTraining": num_training or len(images), "file_ending": ".nii.gz",
-            "overwrite_image_reader_writer": "SimpleITKIO", "dataset": {"a": {"images": ["a_0000"], "label": "a"}},
-        }  # fmt: skip
+            "numTraining": num_training or len(images),
+            "file_ending": ".nii.gz",
+            "overwrite_image_reader_writer": "SimpleITKIO",
+            "dataset": {"a": {"images": ["a_0000"], "label": "a"}},
+        }
         shapes, spacings = zip(*images, strict=True)
         fingerprint = {
-            "spacings": spacings, "shapes_after_crop": shapes, "median_relative_size_after_cropping": 1.0,
+            "spacings": spacings,
+            "shapes_after_crop": shapes,
+            "median_relative_size_after_cropping": 1.0,
             "foreground_intensity_properties_per_channel": {},
-        }  # fmt: skip
+        }
         (folders / "nnUNet_raw" / DATASET / "dataset.json").write_text(json.dumps(dataset_json))
         (folders / "nnUNet_preprocessed" / DATASET / "dataset_fingerprint.json").write_text(json.dumps(fingerprint))
         return cls(DATASET, **arguments)
@@ -229,9 +233,12 @@ def test_planned_network_is_the_trainers(planner):
     plans = PlansManager(planner(channels=2, classes=4).plan_experiment())
     configuration = plans.get_configuration("2d")
     planned = get_network_from_plans(
-        configuration.network_arch_class_name, configuration.network_arch_init_kwargs,
-        configuration.network_arch_init_kwargs_req_import, 2, 4,
-    )  # fmt: skip
+        configuration.network_arch_class_name,
+        configuration.network_arch_init_kwargs,
+        configuration.network_arch_init_kwargs_req_import,
+        2,
+        4,
+    )
     image = torch.randn(1, 2, 32, 64)
     for trainer in (nnUNetTrainerVMUNet, nnUNetTrainerNoDeepSupervision):
         network = trainer.build_network_architecture(plans, configuration, 2, 4, enable_deep_supervision=False)
@@ -270,13 +277,15 @@ def hippocampus(folders, shared):
     files = sorted((source / "labels").iterdir())[:7]
     cases = [file.name.removesuffix(".nii.gz") for file in files]
     dataset_json = {
-        "channel_names": {"0": "MRI"}, "labels": {"background": 0, "anterior": 1, "posterior": 2},
-        "numTraining": len(files), "file_ending": ".nii.gz",
+        "channel_names": {"0": "MRI"},
+        "labels": {"background": 0, "anterior": 1, "posterior": 2},
+        "numTraining": len(files),
+        "file_ending": ".nii.gz",
         "dataset": {
             case: {"images": [str(source / "images" / file.name)], "label": str(file)}
             for case, file in zip(cases, files, strict=True)
         },
-    }  # fmt: skip
+    }
     raw = folders / "nnUNet_raw" / DATASET
     (raw / "dataset.json").write_text(json.dumps(dataset_json))
     (raw / "splits_final.json").write_text(json.dumps([{"train": cases[:-1], "val": cases[-1:]}]))

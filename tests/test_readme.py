@@ -156,9 +156,12 @@ def test_command_can_be_given(command, monkeypatch):
 def test_blocks_of_the_readme_hold_commands_alone():
     """Else a command that this file does not know would pass unseen; output stands in blocks marked text."""
     unknown = [
-        words for block in blocks(README, *SHELL) for line in lines(block) for words in simple_commands(line)
+        words
+        for block in blocks(README, *SHELL)
+        for line in lines(block)
+        for words in simple_commands(line)
         if not PROGRAM.fullmatch(Path(words[0]).name)
-    ]  # fmt: skip
+    ]
     assert not unknown
     assert sum(command.whole for command in commands(README)) > 5
 
@@ -253,8 +256,9 @@ def write_release(folder: Path, photos: Path) -> None:
     """Generated photographs in the folders of ISIC 2018, and two that are in none of them."""
     places = [
         (folder / f"ISIC2018_Task1-2_{part}_Input", folder / f"ISIC2018_Task1_{part}_GroundTruth")
-        for part, count in RELEASE.items() for _ in range(count)
-    ]  # fmt: skip
+        for part, count in RELEASE.items()
+        for _ in range(count)
+    ]
     for number, (images, masks) in enumerate([*places, (photos, None), (photos, None)]):
         photograph, mask = lesion_photograph(np.random.default_rng(number), *SIZE)
         images.mkdir(parents=True, exist_ok=True)
@@ -270,10 +274,14 @@ def test_first_job_of_the_readme_runs(nnunet, monkeypatch):
     monkeypatch.chdir(nnunet.folder)
     (release, photos, masks) = (
         Path(words[words.index(option) + 1])
-        for start, option in ((["nnunet-vmunet", "convert", "isic18"], "-i"),
-                              (["nnunet-vmunet", "convert", "images"], "-i"), (["nnUNetv2_predict"], "-o"))
-        for words in job if words[: len(start)] == start
-    )  # fmt: skip
+        for start, option in (
+            (["nnunet-vmunet", "convert", "isic18"], "-i"),
+            (["nnunet-vmunet", "convert", "images"], "-i"),
+            (["nnUNetv2_predict"], "-o"),
+        )
+        for words in job
+        if words[: len(start)] == start
+    )
     write_release(release, photos)
     outputs = {" ".join(words[:2]): nnunet.run(*shortened(words, nnunet.device)) for words in job}
     assert "IoU" in outputs["nnunet-vmunet evaluate"]

@@ -67,8 +67,13 @@ class Python:
             self.environment.pop(variable, None)
 
     def __call__(self, code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
-        return subprocess.run([self.executable, "-c", code, *arguments], cwd=self.nnunet.parent,
-                              env=self.environment | environment, capture_output=True, text=True)
+        return subprocess.run(
+            [self.executable, "-c", code, *arguments],
+            cwd=self.nnunet.parent,
+            env=self.environment | environment,
+            capture_output=True,
+            text=True,
+        )
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess:
         """`nnunet-vmunet` with these arguments."""
@@ -86,7 +91,8 @@ class Python:
 def write_metadata(site: Path, version: str) -> None:
     (site / f"nnunetv2-{version}.dist-info").mkdir()
     (site / f"nnunetv2-{version}.dist-info" / "METADATA").write_text(
-        f"Metadata-Version: 2.1\nName: nnunetv2\nVersion: {version}\n")
+        f"Metadata-Version: 2.1\nName: nnunetv2\nVersion: {version}\n"
+    )
 
 
 def write_editable_metadata(site: Path, version: str, checkout: Path) -> None:
@@ -94,7 +100,8 @@ def write_editable_metadata(site: Path, version: str, checkout: Path) -> None:
     site.mkdir()
     write_metadata(site, version)
     (site / f"nnunetv2-{version}.dist-info" / "direct_url.json").write_text(
-        json.dumps({"url": checkout.as_uri(), "dir_info": {"editable": True}}))
+        json.dumps({"url": checkout.as_uri(), "dir_info": {"editable": True}})
+    )
     sys.path.insert(0, str(site))  # put back by the `site` fixture's monkeypatch
 
 
@@ -102,7 +109,8 @@ def write_pyproject(checkout: Path, version: str) -> None:
     (checkout / "pyproject.toml").write_text(
         '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n\n'
         f'[project]\nname = "nnunetv2"\nversion = "{version}"\n\n'
-        '[tool.setuptools.packages.find]\ninclude = ["nnunetv2*"]\n')
+        '[tool.setuptools.packages.find]\ninclude = ["nnunetv2*"]\n'
+    )
 
 
 def copy_nnunet(folder: Path) -> Path:
@@ -134,9 +142,26 @@ def editable(tmp_path) -> Python:
                 (links / entry.name).symlink_to(entry)
     own_site = next((tmp_path / "venv" / "lib").glob("python*/site-packages"))
     (own_site / "links.pth").write_text(f"{links}\n")
-    subprocess.run([sys.executable, "-m", "pip", "--python", str(python), "--disable-pip-version-check", "install",
-                    "--quiet", "--no-index", "--no-deps", "--no-build-isolation", "--ignore-installed",
-                    "-e", str(nnunet.parent)], check=True, cwd=tmp_path)
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "--python",
+            str(python),
+            "--disable-pip-version-check",
+            "install",
+            "--quiet",
+            "--no-index",
+            "--no-deps",
+            "--no-build-isolation",
+            "--ignore-installed",
+            "-e",
+            str(nnunet.parent),
+        ],
+        check=True,
+        cwd=tmp_path,
+    )
     return Python(python, nnunet)
 
 
@@ -182,9 +207,16 @@ def test_register_check_and_remove(install, request):
         assert f"wrote {python.nnunet / shim}" in first.stdout
     registered = contents(python.nnunet)
     assert set(registered) - set(before) == {
-        TRAINERS, f"{TRAINERS}/__init__.py", f"{TRAINERS}/vmunet_trainers.py",
-        READERS, f"{READERS}/__init__.py", f"{READERS}/vmunet_image_io.py",
-        PLANNERS, f"{PLANNERS}/__init__.py", f"{PLANNERS}/vmunet_planners.py"}
+        TRAINERS,
+        f"{TRAINERS}/__init__.py",
+        f"{TRAINERS}/vmunet_trainers.py",
+        READERS,
+        f"{READERS}/__init__.py",
+        f"{READERS}/vmunet_image_io.py",
+        PLANNERS,
+        f"{PLANNERS}/__init__.py",
+        f"{PLANNERS}/vmunet_planners.py",
+    }
 
     second = python.command("register")
     assert second.returncode == 0
@@ -226,8 +258,9 @@ def test_ext_trainer_folder_finds_the_trainers(regular):
 def run_shim(shim: str, path: Path) -> subprocess.CompletedProcess:
     """Import a shim where only the standard library and `path` can be imported."""
     code = "import sys, runpy; sys.path.insert(0, sys.argv[1]); runpy.run_path(sys.argv[2])"
-    return subprocess.run([sys.executable, "-I", "-S", "-c", code, path, register.SHIMS_FOLDER / shim],
-                          capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code, path, register.SHIMS_FOLDER / shim], capture_output=True, text=True
+    )
 
 
 @pytest.mark.parametrize("shim", register.SHIMS)
@@ -238,7 +271,8 @@ def test_left_over_shim_is_silent_after_our_uninstall(shim, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("shim", "module"), list(zip(register.SHIMS, ("trainers", "image_io", "planner"), strict=True)))
+    ("shim", "module"), list(zip(register.SHIMS, ("trainers", "image_io", "planner"), strict=True))
+)
 def test_shim_shows_what_else_is_missing(shim, module, tmp_path):
     (tmp_path / "nnunet_vmunet").mkdir()
     (tmp_path / "nnunet_vmunet" / "__init__.py").touch()
@@ -403,6 +437,7 @@ def stranger(site, monkeypatch):
                 return function(*arguments)
             finally:
                 os.seteuid(0)
+
         return run
 
     for name in ("_write_shim", "_remove_folder"):  # only these: nobody may not read root's checkout

@@ -108,8 +108,11 @@ def draw(way: Way) -> Figure:
         axes.set_title(title, fontsize=12, fontweight="bold", color=INK, pad=6)
         axes.text(0.5, -0.04, shape, transform=axes.transAxes, ha="center", va="top", fontsize=9, color=FAINT)
     for row, column, step in (
-        (0, 0, "convert"), (0, 1, "z-score,\nresample"), (1, 0, "resample,\nsoftmax"), (1, 1, "argmax"),
-    ):  # fmt: skip
+        (0, 0, "convert"),
+        (0, 1, "z-score,\nresample"),
+        (1, 0, "resample,\nsoftmax"),
+        (1, 1, "argmax"),
+    ):
         _draw_arrow(figure, panels[row, column], panels[row, column + 1], step)
     _draw_way_to_next_row(figure, panels[0, 2], panels[1, 0], "VM-UNet, mean over the image and its mirror images")
     return figure
@@ -125,9 +128,16 @@ def _draw_channels(axes, channels: np.ndarray) -> None:
         extent = (left, left + side, top + side, top)
         axes.imshow(channels[c], cmap="gray", vmin=low, vmax=high, extent=extent, zorder=2 * (last - c))
         axes.add_patch(
-            Rectangle((left, top), side, side, fill=False, edgecolor=("#d1495b", "#3a8f5c", "#33658a")[c],
-                      linewidth=1.5, zorder=2 * (last - c) + 1)
-        )  # fmt: skip
+            Rectangle(
+                (left, top),
+                side,
+                side,
+                fill=False,
+                edgecolor=("#d1495b", "#3a8f5c", "#33658a")[c],
+                linewidth=1.5,
+                zorder=2 * (last - c) + 1,
+            )
+        )
     axes.set_xlim(-1, side + last * shift + 1)
     axes.set_ylim(side + last * shift + 1, -1)
 
@@ -136,8 +146,17 @@ def _draw_arrow(figure: Figure, from_, to, step: str) -> None:
     figure.canvas.draw()
     left, right = from_.get_position(), to.get_position()
     y = (left.y0 + left.y1) / 2
-    figure.add_artist(FancyArrowPatch((left.x1 + 0.006, y), (right.x0 - 0.006, y), transform=figure.transFigure,
-                                      arrowstyle="-|>", mutation_scale=14, color=FAINT, linewidth=1.3))  # fmt: skip
+    figure.add_artist(
+        FancyArrowPatch(
+            (left.x1 + 0.006, y),
+            (right.x0 - 0.006, y),
+            transform=figure.transFigure,
+            arrowstyle="-|>",
+            mutation_scale=14,
+            color=FAINT,
+            linewidth=1.3,
+        )
+    )
     figure.text((left.x1 + right.x0) / 2, y + 0.02, step, ha="center", va="bottom", fontsize=9, color=INK)
 
 
@@ -146,10 +165,21 @@ def _draw_way_to_next_row(figure: Figure, from_, to, step: str) -> None:
     right, left = (above.x0 + above.x1) / 2, (below.x0 + below.x1) / 2
     y = 0.5
     way = Path2D([(right, above.y0 - 0.055), (right, y), (left, y), (left, below.y1 + 0.05)])
-    figure.add_artist(FancyArrowPatch(path=way, transform=figure.transFigure, arrowstyle="-|>", mutation_scale=14,
-                                      color=FAINT, linewidth=1.3))  # fmt: skip
-    figure.text((left + right) / 2, y, step, ha="center", va="center", fontsize=9, color=INK,
-                bbox={"facecolor": "white", "edgecolor": "none", "pad": 3})  # fmt: skip
+    figure.add_artist(
+        FancyArrowPatch(
+            path=way, transform=figure.transFigure, arrowstyle="-|>", mutation_scale=14, color=FAINT, linewidth=1.3
+        )
+    )
+    figure.text(
+        (left + right) / 2,
+        y,
+        step,
+        ha="center",
+        va="center",
+        fontsize=9,
+        color=INK,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 3},
+    )
 
 
 def _by(shape: tuple[int, ...]) -> str:

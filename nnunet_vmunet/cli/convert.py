@@ -18,13 +18,23 @@ def add(commands) -> None:
 
 def _add_isic(sources, source: str, year: int) -> None:
     parser = sources.add_parser(source, help=f"ISIC {year} lesion segmentation")
-    parser.add_argument("-i", dest="input", type=Path, required=True, metavar="FOLDER",
-                        help="folder that holds the official release folders, or the authors' train/ and val/")
+    parser.add_argument(
+        "-i",
+        dest="input",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="folder that holds the official release folders, or the authors' train/ and val/",
+    )
     parser.add_argument("-d", dest="dataset_id", type=int, required=True, metavar="ID", help="nnU-Net dataset id")
     parser.add_argument("-np", dest="num_processes", type=int, default=8, metavar="N", help="processes (default 8)")
     parser.add_argument("--size", default="256", metavar="N", help="pixels a side (default 256), or native")
-    parser.add_argument("--split", choices=("auto", "cv"), default="auto",
-                        help="auto: the archive's split, else a seeded 7:3 split, as fold 0; cv: nnU-Net's own folds")
+    parser.add_argument(
+        "--split",
+        choices=("auto", "cv"),
+        default="auto",
+        help="auto: the archive's split, else a seeded 7:3 split, as fold 0; cv: nnU-Net's own folds",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing dataset")
     parser.set_defaults(run=_isic, year=year)
 
@@ -32,8 +42,15 @@ def _add_isic(sources, source: str, year: int) -> None:
 def _isic(args) -> None:
     from ..dataset_conversion.isic import convert_isic
 
-    convert_isic(args.input, args.dataset_id, args.year, size=_size(args.size), split=args.split,
-                 num_processes=args.num_processes, overwrite=args.overwrite)
+    convert_isic(
+        args.input,
+        args.dataset_id,
+        args.year,
+        size=_size(args.size),
+        split=args.split,
+        num_processes=args.num_processes,
+        overwrite=args.overwrite,
+    )
 
 
 def _size(text: str) -> int | None:
@@ -47,12 +64,23 @@ def _size(text: str) -> int | None:
 
 def _add_synapse(sources) -> None:
     parser = sources.add_parser("synapse", help="Synapse (BTCV), organs in abdominal CT")
-    parser.add_argument("-i", dest="input", type=Path, required=True, metavar="FOLDER",
-                        help="folder that holds BTCV's RawData, or TransUNet's train_npz and test_vol_h5")
+    parser.add_argument(
+        "-i",
+        dest="input",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="folder that holds BTCV's RawData, or TransUNet's train_npz and test_vol_h5",
+    )
     parser.add_argument("-d", dest="dataset_id", type=int, required=True, metavar="ID", help="nnU-Net dataset id")
     parser.add_argument("-np", dest="num_processes", type=int, default=8, metavar="N", help="processes (default 8)")
-    parser.add_argument("--organs", type=int, choices=(8, 13), default=8,
-                        help="8 in TransUNet's order (default), or all 13 of the raw form in BTCV's")
+    parser.add_argument(
+        "--organs",
+        type=int,
+        choices=(8, 13),
+        default=8,
+        help="8 in TransUNet's order (default), or all 13 of the raw form in BTCV's",
+    )
     parser.add_argument("--partial", action="store_true", help="convert what is there of an incomplete copy")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing dataset")
     parser.set_defaults(run=_synapse)
@@ -61,8 +89,14 @@ def _add_synapse(sources) -> None:
 def _synapse(args) -> None:
     from ..dataset_conversion.synapse import convert_synapse
 
-    convert_synapse(args.input, args.dataset_id, organs=args.organs, partial=args.partial,
-                    num_processes=args.num_processes, overwrite=args.overwrite)
+    convert_synapse(
+        args.input,
+        args.dataset_id,
+        organs=args.organs,
+        partial=args.partial,
+        num_processes=args.num_processes,
+        overwrite=args.overwrite,
+    )
 
 
 def _add_images(sources) -> None:

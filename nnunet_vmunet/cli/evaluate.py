@@ -14,8 +14,11 @@ def add(commands) -> None:
     isic = tasks.add_parser("isic", help="lesion masks: IoU, Dice, accuracy, specificity, sensitivity")
     _add_evaluated_folders(isic)
     isic.add_argument("--native", action="store_true", help="compare at the images' own size instead of 256x256")
-    isic.add_argument("--paper", choices=("isic17", "isic18"),
-                      help="which of the paper's rows to print (default: as the dataset's name says)")
+    isic.add_argument(
+        "--paper",
+        choices=("isic17", "isic18"),
+        help="which of the paper's rows to print (default: as the dataset's name says)",
+    )
     isic.set_defaults(run=_isic)
     synapse = tasks.add_parser("synapse", help="organs in volumes: Dice and HD95")
     _add_evaluated_folders(synapse)
@@ -28,17 +31,35 @@ def _add_evaluated_folders(parser) -> None:
     folders.add_argument("-r", dest="references", type=Path, metavar="FOLDER", help="references")
     folders.add_argument("--chill", action="store_true", help="leave out references that were not predicted")
     add_trained_fold(parser)
-    parser.add_argument("-o", dest="output", type=Path, metavar="FOLDER",
-                        help="where metrics.json, metrics.csv and metrics.png go (default: PREDICTIONS/metrics)")
-    parser.add_argument("-np", dest="num_processes", type=int, metavar="N",
-                        help="processes (default: nnU-Net's, 8, but at most one per core)")
+    parser.add_argument(
+        "-o",
+        dest="output",
+        type=Path,
+        metavar="FOLDER",
+        help="where metrics.json, metrics.csv and metrics.png go (default: PREDICTIONS/metrics)",
+    )
+    parser.add_argument(
+        "-np",
+        dest="num_processes",
+        type=int,
+        metavar="N",
+        help="processes (default: nnU-Net's, 8, but at most one per core)",
+    )
 
 
 def _evaluated_folders(args):
     from ..evaluation.folders import given_folders, trained_fold
 
-    given = {option for option, value in (("-p", args.predictions), ("-r", args.references), ("-d", args.dataset),
-                                          ("-f", args.fold)) if value is not None}  # fmt: skip
+    given = {
+        option
+        for option, value in (
+            ("-p", args.predictions),
+            ("-r", args.references),
+            ("-d", args.dataset),
+            ("-f", args.fold),
+        )
+        if value is not None
+    }
     if given == {"-p", "-r"}:
         return given_folders(args.predictions, args.references, chill=args.chill)
     if given == {"-d", "-f"}:
@@ -49,8 +70,13 @@ def _evaluated_folders(args):
 def _isic(args) -> None:
     from ..evaluation.isic_report import evaluate_isic
 
-    evaluate_isic(_evaluated_folders(args), args.output, native=args.native, paper_row=args.paper,
-                  num_processes=args.num_processes)
+    evaluate_isic(
+        _evaluated_folders(args),
+        args.output,
+        native=args.native,
+        paper_row=args.paper,
+        num_processes=args.num_processes,
+    )
 
 
 def _synapse(args) -> None:

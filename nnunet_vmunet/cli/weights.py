@@ -18,8 +18,13 @@ def add(commands) -> None:
 def _add_download(actions) -> None:
     parser = actions.add_parser("download", help="fetch the official ImageNet-pretrained VMamba weights")
     parser.add_argument("name", choices=("vmamba-s", "vmamba-t"), help="vmamba-s is what the paper starts from")
-    parser.add_argument("-o", dest="output", type=Path, metavar="FOLDER",
-                        help="folder to keep the file in (default: $NNUNET_VMUNET_CACHE, else the user's cache)")
+    parser.add_argument(
+        "-o",
+        dest="output",
+        type=Path,
+        metavar="FOLDER",
+        help="folder to keep the file in (default: $NNUNET_VMUNET_CACHE, else the user's cache)",
+    )
     parser.add_argument("--url", metavar="MIRROR", help="address of the file, or of its folder with a slash at the end")
     parser.set_defaults(run=_download)
 
@@ -39,9 +44,12 @@ def _add_import(actions) -> None:
     network.add_argument("-pl", dest="plans", default="nnUNetPlans", metavar="PLANS", help="default nnUNetPlans")
     network.add_argument("--input-channels", type=int, metavar="N", help="of the images")
     network.add_argument("--num-classes", type=int, metavar="N", help="output channels, background included")
-    parser.add_argument("--as-model", action="store_true",
-                        help="write a model folder that nnUNetv2_predict uses without any training; for checkpoints "
-                             "of the original VM-UNet")
+    parser.add_argument(
+        "--as-model",
+        action="store_true",
+        help="write a model folder that nnUNetv2_predict uses without any training; for checkpoints "
+        "of the original VM-UNet",
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of what the file does not hold (default 0)")
     parser.add_argument("--overwrite", action="store_true", help="replace what an earlier import wrote")
     parser.set_defaults(run=_import)
@@ -85,11 +93,21 @@ def _show(args) -> None:
 
 
 def _add_file(parser) -> None:
-    parser.add_argument("file", type=Path, metavar="FILE",
-                        help="checkpoint of VMamba v0, of the original VM-UNet, or of nnUNetTrainerVMUNet")
-    parser.add_argument("--ema", action="store_true",
-                        help="take the moving average, model_ema, of a VMamba file that also holds model (default: "
-                             "model, as the paper's authors)")
-    parser.add_argument("--trust", action="store_true",
-                        help="open a file that holds more than tensors, as nnU-Net's checkpoints do: it can then run "
-                             "any code on this computer, so give it only for files whose makers you trust")
+    parser.add_argument(
+        "file",
+        type=Path,
+        metavar="FILE",
+        help="checkpoint of VMamba v0, of the original VM-UNet, or of nnUNetTrainerVMUNet",
+    )
+    parser.add_argument(
+        "--ema",
+        action="store_true",
+        help="take the moving average, model_ema, of a VMamba file that also holds model (default: "
+        "model, as the paper's authors)",
+    )
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="open a file that holds more than tensors, as nnU-Net's checkpoints do: it can then run "
+        "any code on this computer, so give it only for files whose makers you trust",
+    )

@@ -58,8 +58,16 @@ def _draw(axes, panel: Panel) -> None:
     axes.scatter(positions, panel.ours[1], marker="D", s=34, color=OURS, zorder=4, label=panel.ours[0])
     if panel.paper:
         label, figures = panel.paper
-        axes.scatter(positions, [np.nan if f is None else f for f in figures], marker="_", s=420, linewidths=2.5,
-                     color=PAPER, zorder=3.5, label=label)  # fmt: skip
+        axes.scatter(
+            positions,
+            [np.nan if f is None else f for f in figures],
+            marker="_",
+            s=420,
+            linewidths=2.5,
+            color=PAPER,
+            zorder=3.5,
+            label=label,
+        )
     axes.set_xticks(positions, [_tick(*box) for box in panel.values.items()])
     axes.set_ylabel(panel.ylabel)
     axes.grid(axis="y", color="#e5e5e5")

@@ -52,13 +52,7 @@ def confusion(pred: np.ndarray, reference: np.ndarray) -> np.ndarray:
 def rates(counts: np.ndarray) -> np.ndarray:
     """(..., 4) counts as of `confusion` to (..., 5) fractions in the order of METRICS, NaN where undefined."""
     tp, fp, fn, tn = np.moveaxis(np.asarray(counts, np.float64), -1, 0)
-    pairs = (
-        (tp, tp + fp + fn),
-        (2 * tp, 2 * tp + fp + fn),
-        (tp + tn, tp + fp + fn + tn),
-        (tp, tp + fn),
-        (tn, tn + fp),
-    )
+    pairs = ((tp, tp + fp + fn), (2 * tp, 2 * tp + fp + fn), (tp + tn, tp + fp + fn + tn), (tp, tp + fn), (tn, tn + fp))
     with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN that is wanted
         return np.stack([part / whole for part, whole in pairs], axis=-1)
 

@@ -106,8 +106,11 @@ def _table(summary: ConventionSummary, with_excluded: bool, with_paper: bool) ->
 
 def _cells(estimates: dict[str, Estimate]) -> list[str]:
     scales = {"dice": 100, "hd95_voxels": 1, "hd95_mm": 1}
-    return [cell for metric in METRICS for cell in (number(estimates[metric].value, scales[metric]),
-                                                   interval(estimates[metric], scales[metric]))]  # fmt: skip
+    return [
+        cell
+        for metric in METRICS
+        for cell in (number(estimates[metric].value, scales[metric]), interval(estimates[metric], scales[metric]))
+    ]
 
 
 def _append_column(rows: list[list[str]], cells: list[str]) -> None:

@@ -34,18 +34,46 @@ class Canvas:
             return
         # One artist for all: points that are NaN interrupt it.
         joined = np.concatenate([part for line in lines for part in (line, np.full((1, 2), np.nan))])
-        artist = Line2D(x + joined[:, 0], self.height - (y + joined[:, 1]), transform=None, snap=False, color=colour,
-                        linewidth=width, path_effects=_shadow(width + SHADOW))  # fmt: skip
+        artist = Line2D(
+            x + joined[:, 0],
+            self.height - (y + joined[:, 1]),
+            transform=None,
+            snap=False,
+            color=colour,
+            linewidth=width,
+            path_effects=_shadow(width + SHADOW),
+        )
         if dashed:
             artist.set_linestyle((0, DASHES))
         self._figure.add_artist(artist)
 
-    def text(self, x: float, y: float, text: str, colour: str, *, size: float = FONT, align: str = "left",
-             weight: str = "normal", shadow: bool = False) -> None:  # fmt: skip
+    def text(
+        self,
+        x: float,
+        y: float,
+        text: str,
+        colour: str,
+        *,
+        size: float = FONT,
+        align: str = "left",
+        weight: str = "normal",
+        shadow: bool = False,
+    ) -> None:
         """One line with the middle of its letters at height y."""
         effects = _shadow(2 * SHADOW) if shadow else None
-        self._figure.text(x, self.height - y, text, transform=None, color=colour, fontsize=size, weight=weight,
-                          ha=align, va="center_baseline", parse_math=False, path_effects=effects)  # fmt: skip
+        self._figure.text(
+            x,
+            self.height - y,
+            text,
+            transform=None,
+            color=colour,
+            fontsize=size,
+            weight=weight,
+            ha=align,
+            va="center_baseline",
+            parse_math=False,
+            path_effects=effects,
+        )
 
     def pixels(self) -> np.ndarray:
         """(height, width, 3) uint8."""

@@ -14,9 +14,21 @@ from .stacks import Stack
 
 # Okabe and Ito's seven colours, which colour-blind people tell apart, and then others that differ as far as they can.
 PALETTE = (
-    "#56b4e9", "#f0e442", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#0072b2",
-    "#ee3377", "#44ddcc", "#ffbbcc", "#aaaa00", "#bbbbbb", "#aa77ff", "#ffffff",
-)  # fmt: skip
+    "#56b4e9",
+    "#f0e442",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#e69f00",
+    "#0072b2",
+    "#ee3377",
+    "#44ddcc",
+    "#ffbbcc",
+    "#aaaa00",
+    "#bbbbbb",
+    "#aa77ff",
+    "#ffffff",
+)
 
 # Where there is one label only: a brighter blue, which shows on skin too, and the palette's yellow.
 PREDICTION, REFERENCE = "#00ccff", "#f0e442"

@@ -119,12 +119,16 @@ def refuse_other_grids(image: Path, masks: Sequence[Path]) -> Grid:
     for mask in masks:
         other = read_grid(mask)
         if other.shape != grid.shape:
-            raise InputError(f"{mask} is {_by(other)} voxels, its image {image} {_by(grid)}: give the images that were "
-                             f"predicted as -i")  # fmt: skip
+            raise InputError(
+                f"{mask} is {_by(other)} voxels, its image {image} {_by(grid)}: give the images that were "
+                f"predicted as -i"
+            )
         apart_mm = float(np.linalg.norm(other.corners_mm() - grid.corners_mm(), axis=1).max())
         if apart_mm > _TOLERANCE * grid.spacing_mm.min():
-            raise InputError(f"{mask} lies up to {apart_mm:.3g} mm beside its image {image}: their headers place the "
-                             f"voxels differently, predict or export it again")  # fmt: skip
+            raise InputError(
+                f"{mask} lies up to {apart_mm:.3g} mm beside its image {image}: their headers place the "
+                f"voxels differently, predict or export it again"
+            )
     return grid
 
 

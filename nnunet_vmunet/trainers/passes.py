@@ -57,9 +57,16 @@ class PassLoader(nnUNetDataLoader):
     """
 
     def __init__(
-        self, data: SliceDataset, batch_size: int, *args,
-        global_batch_size: int, first_sample: int = 0, first_batch: int = 0, num_workers: int = 1, **kwargs,
-    ) -> None:  # fmt: skip
+        self,
+        data: SliceDataset,
+        batch_size: int,
+        *args,
+        global_batch_size: int,
+        first_sample: int = 0,
+        first_batch: int = 0,
+        num_workers: int = 1,
+        **kwargs,
+    ) -> None:
         super().__init__(data, batch_size, *args, **kwargs)
         self.chain = PassChain(len(data.identifiers))
         self.global_batch_size = global_batch_size

@@ -51,9 +51,13 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
     configuration_manager: ConfigurationManager
 
     def __init__(
-        self, plans: dict, configuration: str, fold: int, dataset_json: dict,
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
         device: torch.device = torch.device("cuda"),  # noqa: B008 - nnU-Net's signature
-    ) -> None:  # fmt: skip
+    ) -> None:
         _refuse_3d(plans, configuration)
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs = self.epochs
@@ -118,9 +122,13 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
 
     @classmethod
     def build_network_architecture(
-        cls, plans_manager, configuration_manager, num_input_channels: int, num_output_channels: int,
+        cls,
+        plans_manager,
+        configuration_manager,
+        num_input_channels: int,
+        num_output_channels: int,
         enable_deep_supervision: bool = False,
-    ) -> nn.Module:  # fmt: skip
+    ) -> nn.Module:
         """The network that the plans name: (b, c, h, w) to logits (b, heads, h, w).
 
         nnU-Net calls this for inference, and for training once the plans name ours.
@@ -155,14 +163,28 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
 
     @staticmethod
     def get_training_transforms(
-        patch_size, rotation_for_DA, deep_supervision_scales, mirror_axes, do_dummy_2d_data_aug,
-        use_mask_for_norm=None, is_cascaded=False, foreground_labels=None, regions=None, ignore_label=None,
-    ) -> BasicTransform:  # fmt: skip
+        patch_size,
+        rotation_for_DA,
+        deep_supervision_scales,
+        mirror_axes,
+        do_dummy_2d_data_aug,
+        use_mask_for_norm=None,
+        is_cascaded=False,
+        foreground_labels=None,
+        regions=None,
+        ignore_label=None,
+    ) -> BasicTransform:
         """Rotation and flips, then what nnU-Net's validation does to the labels."""
         rotation = SpatialTransform(
-            patch_size, patch_center_dist_from_border=0, random_crop=False, p_rotation=P_ROTATION,
-            rotation=rotation_for_DA, bg_style_seg_sampling=False, border_mode_seg="constant", padding_value_seg=-1,
-        )  # fmt: skip
+            patch_size,
+            patch_center_dist_from_border=0,
+            random_crop=False,
+            p_rotation=P_ROTATION,
+            rotation=rotation_for_DA,
+            bg_style_seg_sampling=False,
+            border_mode_seg="constant",
+            padding_value_seg=-1,
+        )
         transforms = [rotation, MirrorTransform(allowed_axes=mirror_axes)]
         if use_mask_for_norm is not None and any(use_mask_for_norm):
             channels = [channel for channel, masked in enumerate(use_mask_for_norm) if masked]
@@ -193,9 +215,14 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
         }
         patch_size = self.configuration_manager.patch_size
         training_transforms = self.get_training_transforms(
-            patch_size, rotation, None, mirror_axes, dummy_2d,
-            use_mask_for_norm=self.configuration_manager.use_mask_for_norm, **labels,
-        )  # fmt: skip
+            patch_size,
+            rotation,
+            None,
+            mirror_axes,
+            dummy_2d,
+            use_mask_for_norm=self.configuration_manager.use_mask_for_norm,
+            **labels,
+        )
         validation_transforms = self.get_validation_transforms(None, **labels)
         training, validation = self.get_tr_and_val_datasets()
         workers = get_allowed_n_proc_DA()
@@ -209,11 +236,18 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
     def _augmenter(self, dataset: SliceDataset, patch_size, transforms: BasicTransform, iterations: int, workers: int):
         """Batches in passes over `dataset`, in order, made by `workers` processes, or by this one if there are none."""
         loader = PassLoader(
-            dataset, self.batch_size, patch_size, self.configuration_manager.patch_size, self.label_manager,
-            oversample_foreground_percent=self.oversample_foreground_percent, transforms=transforms,
-            global_batch_size=self.configuration_manager.batch_size, first_sample=self._first_sample_of_this_rank(),
-            first_batch=self.current_epoch * iterations, num_workers=max(1, workers),
-        )  # fmt: skip
+            dataset,
+            self.batch_size,
+            patch_size,
+            self.configuration_manager.patch_size,
+            self.label_manager,
+            oversample_foreground_percent=self.oversample_foreground_percent,
+            transforms=transforms,
+            global_batch_size=self.configuration_manager.batch_size,
+            first_sample=self._first_sample_of_this_rank(),
+            first_batch=self.current_epoch * iterations,
+            num_workers=max(1, workers),
+        )
         if workers == 0:
             return SingleThreadedAugmenter(loader, None)
         # Not nnU-Net's faster one, which takes batches in whatever order they are ready: passes need their order.

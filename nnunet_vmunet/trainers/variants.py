@@ -28,9 +28,13 @@ class nnUNetTrainerVMUNet_fp32(nnUNetTrainerVMUNet):
     """float32 throughout, as the paper trained."""
 
     def __init__(
-        self, plans: dict, configuration: str, fold: int, dataset_json: dict,
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
         device: torch.device = torch.device("cuda"),  # noqa: B008 - nnU-Net's signature
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.grad_scaler = None
 

@@ -164,8 +164,9 @@ def _identify(file: Path, tensors: Mapping[str, Tensor]) -> tuple[Kind, str]:
         return Kind.ORIGINAL, Kind.ORIGINAL.value
     if vmamba.is_v0(tensors):
         return Kind.VMAMBA, vmamba.describe(tensors)
-    raise InputError(f"{file} is of another network, neither VMamba v0 nor VM-UNet: its tensors begin with "
-                     f"{next(iter(tensors))}")  # fmt: skip
+    raise InputError(
+        f"{file} is of another network, neither VMamba v0 nor VM-UNet: its tensors begin with {next(iter(tensors))}"
+    )
 
 
 def _refuse_misshapen(file: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -28,9 +28,7 @@ RELEASES = (
 )
 
 
-def download_weights(
-    name: str, folder: Path | None = None, url: str | None = None, patience: Patience = USUAL
-) -> Path:
+def download_weights(name: str, folder: Path | None = None, url: str | None = None, patience: Patience = USUAL) -> Path:
     """Fetch the ImageNet-pretrained weights `name` and print where they are; a complete file is not fetched again.
 
     What arrived stays beside the target as NAME.part and is continued by the next call, unless the server's file has
@@ -56,12 +54,16 @@ def download_weights(
                     _fetch_first(urls, target, patience)
         digest = _checked(target)
     except OSError as error:
-        raise InputError(f"{target} cannot be read or written: make room there or give a folder as -o, "
-                         f"and run the command again ({error})") from error  # fmt: skip
+        raise InputError(
+            f"{target} cannot be read or written: make room there or give a folder as -o, "
+            f"and run the command again ({error})"
+        ) from error
     print(target)
     print(f"SHA-256 {digest}, computed here and recorded in {record(target).name}: VMamba published none to compare")
-    print(f"next: nnunet-vmunet weights import {shlex.quote(str(target))} "
-          f"-o vmunet_{name.removeprefix('vmamba-')}.pth --dataset ID")  # fmt: skip
+    print(
+        f"next: nnunet-vmunet weights import {shlex.quote(str(target))} "
+        f"-o vmunet_{name.removeprefix('vmamba-')}.pth --dataset ID"
+    )
     return target
 
 
@@ -97,8 +99,9 @@ def _mirrored(url: str, name: str) -> str:
 
 def _fetch_first(urls: list[str], target: Path, patience: Patience) -> None:
     """Write `target`, complete and checked, from the first address that does not answer 404."""
-    otherwise = (f"give a mirror as --url, or save {target.name} with a browser and use "
-                 f"nnunet-vmunet weights import on it")  # fmt: skip
+    otherwise = (
+        f"give a mirror as --url, or save {target.name} with a browser and use nnunet-vmunet weights import on it"
+    )
     part = Part(target)
     for url in urls:
         try:
@@ -115,8 +118,10 @@ def _accept(url: str, part: Part, target: Path, otherwise: str) -> None:
     if reason := why_no_checkpoint(part.file):
         size = part.size
         part.remove()
-        raise InputError(f"{url}: the {size} bytes that arrived are no PyTorch checkpoint ({reason}) and were removed: "
-                         f"run the command again, or {otherwise}")  # fmt: skip
+        raise InputError(
+            f"{url}: the {size} bytes that arrived are no PyTorch checkpoint ({reason}) and were removed: "
+            f"run the command again, or {otherwise}"
+        )
     digest = sha256(part.file)
     refuse_other_digest(target, digest, url, "delete the record to accept it")
     record_digest(part.file, target)

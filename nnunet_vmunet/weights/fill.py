@@ -83,8 +83,10 @@ def _refuse_incomplete(checkpoint: Checkpoint, filled: Filled) -> None:
         return  # its stages are longer, and it ends in a classifier
     left_over = [name for name in filled.left_over if not _is_output_layer(name, checkpoint)]
     if left_over:
-        raise InputError(f"{checkpoint.file} holds {len(left_over)} tensors more than this VM-UNet, the first "
-                         f"{left_over[0]}: its depths differ")  # fmt: skip
+        raise InputError(
+            f"{checkpoint.file} holds {len(left_over)} tensors more than this VM-UNet, the first "
+            f"{left_over[0]}: its depths differ"
+        )
 
 
 def _is_expected(name: str, kind: Kind) -> bool:

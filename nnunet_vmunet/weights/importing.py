@@ -18,8 +18,16 @@ from .target import Target
 MAPPING_VERSION = 1  # raised when the same file would fill other tensors, or otherwise
 
 
-def import_weights(file: str | Path, output: str | Path, target: Target, *, seed: int = 0, ema: bool = False,
-                   trust: bool = False, overwrite: bool = False) -> Filled:  # fmt: skip
+def import_weights(
+    file: str | Path,
+    output: str | Path,
+    target: Target,
+    *,
+    seed: int = 0,
+    ema: bool = False,
+    trust: bool = False,
+    overwrite: bool = False,
+) -> Filled:
     """Write `output` for `nnUNetv2_train … -pretrained_weights`, and print what is in it.
 
     The tensors that `file` lacks are initialised with `seed`. nnU-Net initialises the output layer itself, whatever
@@ -49,8 +57,9 @@ def import_weights(file: str | Path, output: str | Path, target: Target, *, seed
     return filled
 
 
-def import_model(file: str | Path, target: Target, *, ema: bool = False, trust: bool = False,
-                 overwrite: bool = False) -> Path:  # fmt: skip
+def import_model(
+    file: str | Path, target: Target, *, ema: bool = False, trust: bool = False, overwrite: bool = False
+) -> Path:
     """Make the model folder of `target.dataset` from a checkpoint of the original VM-UNet, and print what is in it.
 
     Returns:

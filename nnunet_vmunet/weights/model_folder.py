@@ -25,9 +25,14 @@ CHECKPOINT = Path("fold_0", "checkpoint_final.pth")
 PROGRESS = CHECKPOINT.with_name("progress.png")
 SUMMARY = CHECKPOINT.with_name("validation") / "summary.json"
 OF_AN_IMPORT = {
-    "plans.json", "dataset.json", "dataset_fingerprint.json", "provenance.json",
-    str(CHECKPOINT), str(PROGRESS), str(SUMMARY),
-}  # fmt: skip
+    "plans.json",
+    "dataset.json",
+    "dataset_fingerprint.json",
+    "provenance.json",
+    str(CHECKPOINT),
+    str(PROGRESS),
+    str(SUMMARY),
+}
 
 
 def planned_dataset(target: Target) -> tuple[Dataset, dict]:
@@ -42,15 +47,20 @@ def planned_dataset(target: Target) -> tuple[Dataset, dict]:
 def refuse_unfit_for_prediction(checkpoint: Checkpoint) -> None:
     """Raise InputError where no model folder can be made of this, before anything long is done."""
     if checkpoint.kind is Kind.VMAMBA:
-        raise InputError(f"{checkpoint.file} is VMamba's, which cannot segment before it is trained: leave out "
-                         "--as-model, and train with -pretrained_weights")  # fmt: skip
+        raise InputError(
+            f"{checkpoint.file} is VMamba's, which cannot segment before it is trained: leave out "
+            "--as-model, and train with -pretrained_weights"
+        )
     if checkpoint.kind is Kind.OURS:
-        raise InputError(f"{checkpoint.file} is this plugin's and has a model folder where it was trained: take that "
-                         "along with nnUNetv2_export_model_to_zip")  # fmt: skip
+        raise InputError(
+            f"{checkpoint.file} is this plugin's and has a model folder where it was trained: take that "
+            "along with nnUNetv2_export_model_to_zip"
+        )
 
 
-def write_model_folder(target: Target, checkpoint: Checkpoint, filled: Filled, provenance: dict, *,
-                       overwrite: bool) -> tuple[Path, str]:  # fmt: skip
+def write_model_folder(
+    target: Target, checkpoint: Checkpoint, filled: Filled, provenance: dict, *, overwrite: bool
+) -> tuple[Path, str]:
     """Write fold 0 of `target.dataset` into $nnUNet_results, complete or not at all.
 
     Returns:
@@ -101,8 +111,10 @@ def _refuse_trained(folder: Path) -> None:
     there = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
     others = sorted(there - OF_AN_IMPORT)
     if others or (there and "provenance.json" not in there):
-        raise InputError(f"{folder} holds a training ({next(iter(others), CHECKPOINT)}): move it away, or give copied "
-                         "plans of another name with -pl")  # fmt: skip
+        raise InputError(
+            f"{folder} holds a training ({next(iter(others), CHECKPOINT)}): move it away, or give copied "
+            "plans of another name with -pl"
+        )
 
 
 def _checkpoint(plans: dict, dataset: Dataset, filled: Filled, provenance: dict) -> dict:
@@ -111,12 +123,15 @@ def _checkpoint(plans: dict, dataset: Dataset, filled: Filled, provenance: dict)
         "network_weights": filled.state_dict,
         "trainer_name": TRAINER,
         "init_args": {
-            "plans": plans, "configuration": CONFIGURATION, "fold": 0, "dataset_json": dataset.dataset_json,
+            "plans": plans,
+            "configuration": CONFIGURATION,
+            "fold": 0,
+            "dataset_json": dataset.dataset_json,
             "requires": Requirement.of(TRAINER, plans),
         },
         "inference_allowed_mirroring_axes": None,  # the original predicts without mirroring
         "provenance": provenance,
-    }  # fmt: skip
+    }
 
 
 def _write_what_the_export_asks_for(folder: Path, source: str) -> None:

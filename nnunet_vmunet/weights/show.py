@@ -23,8 +23,11 @@ def show_weights(file: str | Path, *, trust: bool = False, ema: bool = False) ->
     print("\n".join(_facts(checkpoint)))
     filled = fill(_network(checkpoint), checkpoint)
     print(f"In the paper's VM-UNet it fills:\n{table(filled)}")
-    print(f"Fingerprint in the log of a training: {fingerprint(filled.state_dict)}" if not filled.initialised
-          else "Would load: nnunet-vmunet weights import")  # fmt: skip
+    print(
+        f"Fingerprint in the log of a training: {fingerprint(filled.state_dict)}"
+        if not filled.initialised
+        else "Would load: nnunet-vmunet weights import"
+    )
 
 
 def _facts(checkpoint: Checkpoint) -> list[str]:

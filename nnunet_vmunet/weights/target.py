@@ -44,8 +44,10 @@ class Target:
             try:
                 return build_network(self.architecture, self.input_channels, self.num_classes)
             except Exception as error:  # as for `target_for_dataset`
-                raise InputError(f"no VM-UNet can be made as the plans say, {self.architecture} ({_reason(error)}): "
-                                 "correct the plans or plan again") from error  # fmt: skip
+                raise InputError(
+                    f"no VM-UNet can be made as the plans say, {self.architecture} ({_reason(error)}): "
+                    "correct the plans or plan again"
+                ) from error
 
 
 def target_for_dataset(dataset: str, plans_name: str = "nnUNetPlans") -> Target:
@@ -82,8 +84,10 @@ def _target(found: Dataset) -> Target:
 def _dataset(dataset: str, plans_name: str) -> Dataset:
     searched = list(filter(None, map(nnunet_folder, ("nnUNet_preprocessed", "nnUNet_raw"))))
     if not searched:
-        raise InputError("neither nnUNet_preprocessed nor nnUNet_raw is set: export them, or give --input-channels "
-                         "and --num-classes instead of --dataset")  # fmt: skip
+        raise InputError(
+            "neither nnUNet_preprocessed nor nnUNet_raw is set: export them, or give --input-channels "
+            "and --num-classes instead of --dataset"
+        )
     for place in searched:
         found = [folder for folder in datasets_called(dataset, place) if (folder / "dataset.json").is_file()]
         if len(found) > 1:

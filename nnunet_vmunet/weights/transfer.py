@@ -34,6 +34,7 @@ class Patience:
 
 USUAL = Patience()
 
+
 class _Broken(Exception):
     """A transfer that ended early: trying again may help."""
 
@@ -120,8 +121,9 @@ def _open(url: str, part: Part, origin: Origin | None, timeout_s: float, otherwi
         raise
     if response.headers.get_content_type() == "text/html":  # before it replaces what has arrived
         response.close()
-        raise InputError(f"{url} answers with a web page instead of the file, perhaps a proxy's or a login page: "
-                         f"{otherwise}")  # fmt: skip
+        raise InputError(
+            f"{url} answers with a web page instead of the file, perhaps a proxy's or a login page: {otherwise}"
+        )
     return response
 
 
@@ -158,8 +160,10 @@ def _broken_network() -> Iterator[None]:
     except (OSError, HTTPException) as error:
         reason = getattr(error, "reason", error)
         if isinstance(reason, SSLCertVerificationError):
-            raise InputError(f"the server's certificate is not trusted ({reason.verify_message}): if a proxy is in the "
-                             f"way, name its certificate file in SSL_CERT_FILE") from error  # fmt: skip
+            raise InputError(
+                f"the server's certificate is not trusted ({reason.verify_message}): if a proxy is in the "
+                f"way, name its certificate file in SSL_CERT_FILE"
+            ) from error
         if isinstance(reason, TimeoutError):
             reason = "no answer"
         raise _Broken(f"the connection failed ({reason})") from error

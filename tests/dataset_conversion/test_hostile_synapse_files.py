@@ -99,8 +99,11 @@ def test_values_of_another_file(refused, tmp_path):
     assert "its values lie in another file" in refused(file)
 
 
-@pytest.mark.parametrize("link", [h5py.ExternalLink("/etc/passwd", "/x"), h5py.SoftLink("/nowhere"),
-                                  h5py.SoftLink("/label")], ids=["another file", "nowhere", "itself"])  # fmt: skip
+@pytest.mark.parametrize(
+    "link",
+    [h5py.ExternalLink("/etc/passwd", "/x"), h5py.SoftLink("/nowhere"), h5py.SoftLink("/label")],
+    ids=["another file", "nowhere", "itself"],
+)
 def test_links_in_an_h5_lead_nowhere(link, refused, tmp_path):
     file = tmp_path / "case0001.npy.h5"
     with h5py.File(file, "w") as h5:

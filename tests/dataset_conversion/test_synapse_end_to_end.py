@@ -50,8 +50,11 @@ def test_plan_and_preprocess(convert_synapse, synapse, raw, slab, form, normaliz
     command = [Path(sys.executable).with_name("nnUNetv2_plan_and_preprocess"), "-d", "27", "-c", "2d"]
     finished = subprocess.run(
         [*command, "--verify_dataset_integrity", "-np", "1", "-npfp", "1"],
-        text=True, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+        text=True,
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     assert finished.returncode == 0, finished.stdout[-5000:]
     assert "verify_dataset_integrity Done" in finished.stdout
     assert "Error" not in finished.stdout and "Warning" not in finished.stdout

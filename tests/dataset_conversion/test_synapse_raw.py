@@ -107,8 +107,19 @@ def test_every_geometry_is_kept_to_the_byte(convert, synapse, geometry):
     image, label = dataset / "imagesTr/case0001_0000.nii.gz", dataset / "labelsTr/case0001.nii.gz"
     assert image.read_bytes() == synapse.image(1).read_bytes()
     before, after = volume(synapse.label(1)).header, volume(label).header
-    for field in ("pixdim", "qform_code", "sform_code", "qoffset_x", "quatern_b", "quatern_c", "srow_x", "srow_y",
-                  "srow_z", "dim", "xyzt_units"):  # fmt: skip
+    for field in (
+        "pixdim",
+        "qform_code",
+        "sform_code",
+        "qoffset_x",
+        "quatern_b",
+        "quatern_c",
+        "srow_x",
+        "srow_y",
+        "srow_z",
+        "dim",
+        "xyzt_units",
+    ):
         assert before[field].tobytes() == after[field].tobytes(), field
     read_image, read_label = (sitk.ReadImage(file) for file in (image, label))  # as nnU-Net does
     assert read_image.GetDirection() == read_label.GetDirection()

@@ -16,9 +16,7 @@ from nnunet_vmunet.doctor import devices, diagnosis, limits, nvidia, openmp, rep
 from nnunet_vmunet.ops import backends
 
 FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
-UNSET = (
-    backends.VARIABLE, devices.VISIBLE, register.TRAINER_VARIABLE, "nnUNet_compile", *openmp.BINDING,
-)  # fmt: skip
+UNSET = (backends.VARIABLE, devices.VISIBLE, register.TRAINER_VARIABLE, "nnUNet_compile", *openmp.BINDING)
 
 
 @dataclass

@@ -8,16 +8,31 @@ from nnunet_vmunet.doctor import limits
 
 GIB = 2**30
 # Each version's files: the process's group, and what is written into which folder.
-VERSION_2 = ("0::/jobs/job_7", "jobs/job_7", {"cpu.max": "150000 100000", "memory.max": str(8 * GIB),
-             "memory.current": str(5 * GIB), "memory.stat": f"anon 1\ninactive_file {GIB}\n"})  # fmt: skip
+VERSION_2 = (
+    "0::/jobs/job_7",
+    "jobs/job_7",
+    {
+        "cpu.max": "150000 100000",
+        "memory.max": str(8 * GIB),
+        "memory.current": str(5 * GIB),
+        "memory.stat": f"anon 1\ninactive_file {GIB}\n",
+    },
+)
 ABOVE = ("0::/jobs/job_7", "jobs", VERSION_2[2])
 VERSION_1_CPU = (
     "3:cpu,cpuacct:/job_7",
     "cpu,cpuacct/job_7",
     {"cpu.cfs_quota_us": "150000", "cpu.cfs_period_us": "100000"},
 )
-VERSION_1_MEMORY = ("4:memory:/job_7", "memory/job_7", {"memory.limit_in_bytes": str(8 * GIB),
-                    "memory.usage_in_bytes": str(5 * GIB), "memory.stat": f"total_inactive_file {GIB}\n"})  # fmt: skip
+VERSION_1_MEMORY = (
+    "4:memory:/job_7",
+    "memory/job_7",
+    {
+        "memory.limit_in_bytes": str(8 * GIB),
+        "memory.usage_in_bytes": str(5 * GIB),
+        "memory.stat": f"total_inactive_file {GIB}\n",
+    },
+)
 SEEN_FROM_INSIDE = ("4:memory:/docker/0123", "memory", VERSION_1_MEMORY[2])
 
 
@@ -51,9 +66,10 @@ def test_one_core_and_a_half_counts_as_two(group, machine):
 
 
 @pytest.mark.parametrize(
-    "group", [VERSION_2, ABOVE, VERSION_1_MEMORY, SEEN_FROM_INSIDE],
+    "group",
+    [VERSION_2, ABOVE, VERSION_1_MEMORY, SEEN_FROM_INSIDE],
     ids=["version 2", "the group above", "version 1", "in a container"],
-)  # fmt: skip
+)
 def test_memory_below_the_limit(group, machine):
     machine(*group)
     assert limits.available_memory() == 4 * GIB  # 8 - 5, and 1 that caches files

@@ -76,11 +76,12 @@ def test_slow_backend_by_the_user_s_wish(examine_with_torch, monkeypatch):
 NO_TRITON = {
     "GPU too old": (6, 1, lambda patch: None, "MAMBA_KEEP_CUDA_BUILD=TRUE"),
     "no C compiler": (
-        8, 0,
+        8,
+        0,
         lambda patch: (patch.delenv("CC"), patch.setattr(shutil, "which", lambda name: None)),
         "conda install -c conda-forge gcc",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("major", "minor", "spoil", "fix"), NO_TRITON.values(), ids=NO_TRITON.keys())

@@ -25,9 +25,8 @@ def machine(examine, monkeypatch, tmp_path):
         monkeypatch.setattr(workers, "SHARED", tmp_path)
         monkeypatch.setattr(workers, "BATCH", PAPER_BATCH)
         monkeypatch.setattr(
-            shutil, "disk_usage",
-            lambda path: Usage(shared, 0, int(shared)) if path == tmp_path else true_usage(path),
-        )  # fmt: skip
+            shutil, "disk_usage", lambda path: Usage(shared, 0, int(shared)) if path == tmp_path else true_usage(path)
+        )
         for variable in (AUGMENTATION, POOL):
             monkeypatch.delenv(variable)
 

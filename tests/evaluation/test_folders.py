@@ -168,15 +168,30 @@ def test_two_folders_or_a_fold(refused, task, options):
 
 @pytest.mark.parametrize(
     ("name", "year"),
-    [("Dataset118_ISIC2018", "isic18"), ("Dataset117_ISIC2017", "isic17"), ("Dataset001_isic-17", "isic17"),
-     ("Dataset019_ISIC2019", None), ("Dataset180_ISIC180", None), ("Dataset017_Synapse", None)],
-)  # fmt: skip
+    [
+        ("Dataset118_ISIC2018", "isic18"),
+        ("Dataset117_ISIC2017", "isic17"),
+        ("Dataset001_isic-17", "isic17"),
+        ("Dataset019_ISIC2019", None),
+        ("Dataset180_ISIC180", None),
+        ("Dataset017_Synapse", None),
+    ],
+)
 def test_a_dataset_is_one_of_the_papers_by_its_name(name, year):
     assert isic_year(name) == year
     assert is_synapse(name) == ("Synapse" in name)
 
 
-@pytest.mark.parametrize(("organ", "dice"), [("left kidney", 86.16), ("kidney_right", 82.76), ("Kidney (left)", 86.16),
-                                             ("Liver", 94.17), ("oesophagus", None), ("kidney", None)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("organ", "dice"),
+    [
+        ("left kidney", 86.16),
+        ("kidney_right", 82.76),
+        ("Kidney (left)", 86.16),
+        ("Liver", 94.17),
+        ("oesophagus", None),
+        ("kidney", None),
+    ],
+)
 def test_organs_are_found_however_they_are_written(organ, dice):
     assert synapse_dice(organ) == dice

@@ -47,10 +47,14 @@ def test_what_has_no_denominator_is_nan(pred, reference, expected):
 
 @pytest.mark.parametrize(
     ("pred", "message"),
-    [([0, 1, 1], r"shape \(3,\) and reference \(2,\)"), ([0, 7], r"pred holds the values \[7\]"),
-     ([1, 255], r"pred holds the values \[1, 255\]"), ([0.4, 0.6], "a mask holds 1 or 255")],
+    [
+        ([0, 1, 1], r"shape \(3,\) and reference \(2,\)"),
+        ([0, 7], r"pred holds the values \[7\]"),
+        ([1, 255], r"pred holds the values \[1, 255\]"),
+        ([0.4, 0.6], "a mask holds 1 or 255"),
+    ],
     ids=["shapes", "label 7", "1 and 255", "probabilities"],
-)  # fmt: skip
+)
 def test_what_is_no_pair_of_masks_is_refused(pred, message):
     with pytest.raises(ValueError, match=message):
         isic_metrics(np.array(pred), np.array([0, 1]))
@@ -70,8 +74,9 @@ def test_confusion_of_a_stack_is_the_sum_over_its_masks():
     np.testing.assert_array_equal(confusion(pred, reference), np.sum(each, axis=0))
 
 
-@pytest.mark.parametrize(("length", "picked"), [(4, [0, 1, 2, 3]), (8, [1, 3, 5, 7]), (2, [0, 0, 1, 1]), (1, [0] * 4),
-                                                (6, [0, 2, 3, 5])])  # fmt: skip
+@pytest.mark.parametrize(
+    ("length", "picked"), [(4, [0, 1, 2, 3]), (8, [1, 3, 5, 7]), (2, [0, 0, 1, 1]), (1, [0] * 4), (6, [0, 2, 3, 5])]
+)
 def test_nearest_takes_the_value_under_each_new_pixels_centre(length, picked):
     mask = np.arange(length)[:, None] * np.ones((1, 3), int)
     np.testing.assert_array_equal(nearest(mask, 4)[:, 0], picked)

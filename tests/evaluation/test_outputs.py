@@ -23,9 +23,7 @@ def test_an_interrupted_writer_leaves_the_earlier_file(tmp_path, interruption):
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "metrics.json").mkdir()
-    with pytest.raises(
-        InputError, match=r"metrics\.json cannot be written, make room or choose another place"
-    ):
+    with pytest.raises(InputError, match=r"metrics\.json cannot be written, make room or choose another place"):
         write_json(tmp_path / "metrics.json", {})
     assert [f.name for f in tmp_path.iterdir()] == ["metrics.json"]
 

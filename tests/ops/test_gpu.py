@@ -7,10 +7,7 @@ import torch.nn.functional as F
 from nnunet_vmunet.models import VMUNet
 from nnunet_vmunet.ops import backends, ss2d_scan, triton_launch
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU"),
-]
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")]
 DEVICE = torch.device("cuda")
 STAGES = {"stage 1": (64, 192), "stage 2": (32, 384), "stage 3": (16, 768), "stage 4": (8, 1536)}  # of 256×256 pixels
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}  # of a gradient that is handed back in bfloat16

@@ -64,8 +64,10 @@ def test_compiles_without_spilling_registers(kernel, capability, side, channels,
     usage = subprocess.run([BINARIES / "cuobjdump", "-res-usage", cubin], capture_output=True, text=True, check=True)
     registers, stack, local = (int(re.search(rf"{name}:(\d+)", usage.stdout)[1]) for name in ("REG", "STACK", "LOCAL"))
     loops = ", ".join(f"{count:.1f}" for count in instructions_per_update(cubin, problem, launch))
-    print(f"\n{kernel}, sm_{capability}, {side}x{side}, {channels} channels, {dtype}: {registers} registers a thread, "
-          f"{stack} bytes spilled; instructions per 32 state updates, loop by loop: {loops}")  # fmt: skip
+    print(
+        f"\n{kernel}, sm_{capability}, {side}x{side}, {channels} channels, {dtype}: {registers} registers a thread, "
+        f"{stack} bytes spilled; instructions per 32 state updates, loop by loop: {loops}"
+    )
     assert stack + local == 0
 
 

@@ -53,8 +53,9 @@ def test_without_references_cases_come_by_name_and_without_dice(three, run, titl
 def test_processes_draw_the_same(three):
     three.draw()
     alone = {file.name: file.read_bytes() for file in three.output.iterdir()}
-    overlay(given_source(three.images, three.predictions, three.references), three.output, num_processes=2,
-            overwrite=True)  # fmt: skip
+    overlay(
+        given_source(three.images, three.predictions, three.references), three.output, num_processes=2, overwrite=True
+    )
     assert {file.name: file.read_bytes() for file in three.output.iterdir()} == alone
 
 

@@ -19,9 +19,12 @@ class TinyDataset:
     def __init__(self, preprocessed, labels, shapes, patch_size, channels, extra_json):
         self.folder = preprocessed / self.name
         self.dataset_json = {
-            "labels": labels, "channel_names": {str(c): f"c{c}" for c in range(channels)},
-            "numTraining": len(shapes), "file_ending": ".png", **extra_json,
-        }  # fmt: skip
+            "labels": labels,
+            "channel_names": {str(c): f"c{c}" for c in range(channels)},
+            "numTraining": len(shapes),
+            "file_ending": ".png",
+            **extra_json,
+        }
         self.plans = plans(self.name, patch_size)
         self._write_cases(shapes, channels)
 
@@ -39,9 +42,15 @@ class TinyDataset:
             if "ignore" in labels:
                 locations[annotated] = np.argwhere(seg != labels["ignore"])
             nnUNetDatasetBlosc2.save_case(
-                data, seg, {"class_locations": locations}, str(data_folder / f"case{i:02d}"),
-                chunks=data.shape, blocks=data.shape, chunks_seg=seg.shape, blocks_seg=seg.shape,
-            )  # fmt: skip
+                data,
+                seg,
+                {"class_locations": locations},
+                str(data_folder / f"case{i:02d}"),
+                chunks=data.shape,
+                blocks=data.shape,
+                chunks_seg=seg.shape,
+                blocks_seg=seg.shape,
+            )
         cases = [f"case{i:02d}" for i in range(len(shapes))]
         split = [{"train": cases[:-1], "val": cases[-1:]}]
         (self.folder / "splits_final.json").write_text(json.dumps(split))
@@ -54,15 +63,22 @@ class TinyDataset:
 
 def plans(name, patch_size, batch_size=12):
     configuration = {
-        "data_identifier": "nnUNetPlans_2d", "preprocessor_name": "DefaultPreprocessor",
-        "batch_size": batch_size, "patch_size": list(patch_size), "spacing": [1.0, 1.0],
-        "normalization_schemes": ["ZScoreNormalization"], "use_mask_for_norm": [False], "batch_dice": True,
+        "data_identifier": "nnUNetPlans_2d",
+        "preprocessor_name": "DefaultPreprocessor",
+        "batch_size": batch_size,
+        "patch_size": list(patch_size),
+        "spacing": [1.0, 1.0],
+        "normalization_schemes": ["ZScoreNormalization"],
+        "use_mask_for_norm": [False],
+        "batch_dice": True,
         "architecture": {"network_class_name": UNET, "arch_kwargs": {"n_stages": 3}, "_kw_requires_import": []},
-    }  # fmt: skip
+    }
     return {
-        "dataset_name": name, "plans_name": "nnUNetPlans", "label_manager": "LabelManager",
+        "dataset_name": name,
+        "plans_name": "nnUNetPlans",
+        "label_manager": "LabelManager",
         "configurations": {"2d": configuration, "3d_fullres": {**configuration, "patch_size": [8, 16, 16]}},
-    }  # fmt: skip
+    }
 
 
 @pytest.fixture(scope="session")

@@ -140,9 +140,14 @@ class Recorded(nnUNetTrainerVMUNet):
         """As nnU-Net's validation at the end of a training."""
         predictor = nnUNetPredictor(perform_everything_on_device=False, device=self.device, allow_tqdm=False)
         predictor.manual_initialization(
-            self.network, self.plans_manager, self.configuration_manager, None, self.dataset_json,
-            type(self).__name__, self.inference_allowed_mirroring_axes,
-        )  # fmt: skip
+            self.network,
+            self.plans_manager,
+            self.configuration_manager,
+            None,
+            self.dataset_json,
+            type(self).__name__,
+            self.inference_allowed_mirroring_axes,
+        )
         self.network.eval()
         return [predictor.predict_sliding_window_return_logits(image) for image in images]
 

@@ -27,9 +27,9 @@ class MemoryDataset:
 def volumes() -> MemoryDataset:
     """Two volumes of 3 and 2 slices, and a photograph; each pixel holds 10·case + slice."""
     slices = {"a": [0, 1, 2], "b": [10, 11], "c": [20]}
-    return MemoryDataset({
-        case: np.tile(np.float32(values).reshape(1, -1, 1, 1), (1, 1, 4, 4)) for case, values in slices.items()
-    })  # fmt: skip
+    return MemoryDataset(
+        {case: np.tile(np.float32(values).reshape(1, -1, 1, 1), (1, 1, 4, 4)) for case, values in slices.items()}
+    )
 
 
 def loader(batch_size=2, **kwargs) -> PassLoader:

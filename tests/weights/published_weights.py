@@ -14,19 +14,29 @@ def block_shapes(width: int) -> dict[str, tuple[int, ...]]:
     inner, rank = 2 * width, -(-width // 16)
     scan = "self_attention."
     return {
-        "ln_1.weight": (width,), "ln_1.bias": (width,), f"{scan}x_proj_weight": (4, rank + 32, inner),
-        f"{scan}dt_projs_weight": (4, inner, rank), f"{scan}dt_projs_bias": (4, inner),
-        f"{scan}A_logs": (4 * inner, 16), f"{scan}Ds": (4 * inner,), f"{scan}in_proj.weight": (2 * inner, width),
-        f"{scan}conv2d.weight": (inner, 1, 3, 3), f"{scan}conv2d.bias": (inner,), f"{scan}out_norm.weight": (inner,),
-        f"{scan}out_norm.bias": (inner,), f"{scan}out_proj.weight": (width, inner),
-    }  # fmt: skip
+        "ln_1.weight": (width,),
+        "ln_1.bias": (width,),
+        f"{scan}x_proj_weight": (4, rank + 32, inner),
+        f"{scan}dt_projs_weight": (4, inner, rank),
+        f"{scan}dt_projs_bias": (4, inner),
+        f"{scan}A_logs": (4 * inner, 16),
+        f"{scan}Ds": (4 * inner,),
+        f"{scan}in_proj.weight": (2 * inner, width),
+        f"{scan}conv2d.weight": (inner, 1, 3, 3),
+        f"{scan}conv2d.bias": (inner,),
+        f"{scan}out_norm.weight": (inner,),
+        f"{scan}out_norm.bias": (inner,),
+        f"{scan}out_proj.weight": (width, inner),
+    }
 
 
 def encoder_shapes(depths, width: int) -> dict[str, tuple[int, ...]]:
     shapes = {
-        "patch_embed.proj.weight": (width, 3, 4, 4), "patch_embed.proj.bias": (width,),
-        "patch_embed.norm.weight": (width,), "patch_embed.norm.bias": (width,),
-    }  # fmt: skip
+        "patch_embed.proj.weight": (width, 3, 4, 4),
+        "patch_embed.proj.bias": (width,),
+        "patch_embed.norm.weight": (width,),
+        "patch_embed.norm.bias": (width,),
+    }
     for i, depth in enumerate(depths):
         dim = width * 2**i
         for j in range(depth):
@@ -34,9 +44,10 @@ def encoder_shapes(depths, width: int) -> dict[str, tuple[int, ...]]:
         if i < len(depths) - 1:
             down = f"layers.{i}.downsample."
             shapes |= {
-                f"{down}reduction.weight": (2 * dim, 4 * dim), f"{down}norm.weight": (4 * dim,),
+                f"{down}reduction.weight": (2 * dim, 4 * dim),
+                f"{down}norm.weight": (4 * dim,),
                 f"{down}norm.bias": (4 * dim,),
-            }  # fmt: skip
+            }
     return shapes
 
 
@@ -58,9 +69,12 @@ def vmunet_shapes(input_channels: int, classes: int, width: int = 96) -> dict[st
             shapes |= {f"{up}expand.weight": (4 * dim, 2 * dim), f"{up}norm.weight": (dim,), f"{up}norm.bias": (dim,)}
     fine = width // 4
     return shapes | {
-        "final_up.expand.weight": (4 * width, width), "final_up.norm.weight": (fine,), "final_up.norm.bias": (fine,),
-        "final_conv.weight": (classes, fine, 1, 1), "final_conv.bias": (classes,),
-    }  # fmt: skip
+        "final_up.expand.weight": (4 * width, width),
+        "final_up.norm.weight": (fine,),
+        "final_up.norm.bias": (fine,),
+        "final_conv.weight": (classes, fine, 1, 1),
+        "final_conv.bias": (classes,),
+    }
 
 
 def filled(shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
@@ -86,7 +100,10 @@ def our_name(original: str) -> str:
     first, _, rest = original.partition(".")
     rest = rest.replace("ln_1.", "norm.").replace("self_attention.", "ss2d.")
     ours = {
-        "patch_embed": "encoder.patch_embed", "layers": "encoder.stages", "layers_up": "decoder.stages",
-        "final_up": "decoder.final_up", "final_conv": "decoder.seg_layers.0",
-    }[first]  # fmt: skip
+        "patch_embed": "encoder.patch_embed",
+        "layers": "encoder.stages",
+        "layers_up": "decoder.stages",
+        "final_up": "decoder.final_up",
+        "final_conv": "decoder.seg_layers.0",
+    }[first]
     return f"{ours}.{rest}"

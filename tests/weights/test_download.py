@@ -247,8 +247,9 @@ def test_every_break_is_resumed_where_it_was(server, fetch, folder):
     assert ranges(server) == [None, "bytes=100000-", "bytes=200000-", "bytes=300000-"]
 
 
-@pytest.mark.parametrize("reply", [stall, reset, status(500), status(503), status(429)],
-                         ids=["silent", "drops", "500", "503", "429"])  # fmt: skip
+@pytest.mark.parametrize(
+    "reply", [stall, reset, status(500), status(503), status(429)], ids=["silent", "drops", "500", "503", "429"]
+)
 def test_a_server_that_answers_at_the_second_try(server, fetch, folder, reply):
     server.replies = in_order(reply, whole())
     fetch()
@@ -474,8 +475,10 @@ def test_a_folder_that_is_a_file(fetch, folder):
 
 def test_a_second_process_is_sent_away_and_the_first_one_finishes(server, fetch, folder):
     server.replies = [cut(then=stall)]
-    code = (f"import pathlib; from nnunet_vmunet.weights.download import download_weights; "
-            f"download_weights('vmamba-s', pathlib.Path({str(folder)!r}), {server.url!r})")  # fmt: skip
+    code = (
+        f"import pathlib; from nnunet_vmunet.weights.download import download_weights; "
+        f"download_weights('vmamba-s', pathlib.Path({str(folder)!r}), {server.url!r})"
+    )
     process = subprocess.Popen([sys.executable, "-c", code])
     try:
         wait_for_half(folder)

@@ -31,8 +31,11 @@ def dataset_refused(refused, tmp_path, monkeypatch):
     return refuse
 
 
-@pytest.mark.parametrize("content", ["[]", "3", '"text"', "null", "", '{"labels": ', "[" * 100_000, "\0"],
-                         ids=["list", "number", "text", "null", "empty", "cut off", "nested", "zero byte"])  # fmt: skip
+@pytest.mark.parametrize(
+    "content",
+    ["[]", "3", '"text"', "null", "", '{"labels": ', "[" * 100_000, "\0"],
+    ids=["list", "number", "text", "null", "empty", "cut off", "nested", "zero byte"],
+)
 def test_a_description_of_no_dataset(content, dataset_refused):
     assert "dataset.json" in dataset_refused(content)
     assert "nnUNetPlans.json" in dataset_refused(json.dumps(DESCRIPTION), content)
@@ -41,12 +44,24 @@ def test_a_description_of_no_dataset(content, dataset_refused):
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"labels": None}, {"labels": [0, 1]}, {"labels": {"background": 0, "lesion": "x"}}, {"labels": {}},
-        {"labels": {"background": 0, "whole": [1, 2]}}, {"channel_names": 3}, {"channel_names": None},
+        {"labels": None},
+        {"labels": [0, 1]},
+        {"labels": {"background": 0, "lesion": "x"}},
+        {"labels": {}},
+        {"labels": {"background": 0, "whole": [1, 2]}},
+        {"channel_names": 3},
+        {"channel_names": None},
     ],
-    ids=["no labels", "list of labels", "label of text", "empty labels", "regions without order", "number of channels",
-         "no channels"],
-)  # fmt: skip
+    ids=[
+        "no labels",
+        "list of labels",
+        "label of text",
+        "empty labels",
+        "regions without order",
+        "number of channels",
+        "no channels",
+    ],
+)
 def test_a_description_of_wrong_types(wrong, dataset_refused):
     assert "not as nnU-Net writes it" in dataset_refused(json.dumps(DESCRIPTION | wrong))
 
@@ -62,8 +77,11 @@ def test_plans_of_wrong_types(configurations, dataset_refused):
     assert "correct it or plan again" in dataset_refused(json.dumps(DESCRIPTION), plans)
 
 
-@pytest.mark.parametrize("arch_kwargs", [[1], {"sizes": 3}, {"dims": "text"}, {"dims": [10**7, 10**9]}],
-                         ids=["list", "unknown", "text", "more than any memory"])  # fmt: skip
+@pytest.mark.parametrize(
+    "arch_kwargs",
+    [[1], {"sizes": 3}, {"dims": "text"}, {"dims": [10**7, 10**9]}],
+    ids=["list", "unknown", "text", "more than any memory"],
+)
 def test_sizes_that_no_network_has(arch_kwargs):
     with pytest.raises(InputError, match="no VM-UNet can be made as the plans say"):
         Target(1, 2, paper_architecture() | {"arch_kwargs": arch_kwargs}).network(seed=0)

@@ -211,7 +211,7 @@ def test_nothing_is_unpacked_beside_the_file(saved, tmp_path):
         ({"norm.weight": torch.ones(3).to_sparse()}, "a form other than plain numbers"),
     ],
     ids=["0 axes", "1 axis", "0 axes elsewhere", "empty", "many stages", "5000 digits", "control characters", "sparse"],
-)  # fmt: skip
+)
 def test_shapes_and_names_of_no_network(tensors, expected, saved, refusal):
     assert expected in refusal(saved({"model": V0 | tensors}))
 

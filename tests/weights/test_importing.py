@@ -68,8 +68,12 @@ def test_the_table_counts_tensors_and_parameters_per_stage(vmamba_s, saved):
     assert rows["decoder in all"][3] == "14"
     assert rows["decoder stage 3"][0] == "13"
     assert rows["output layer"] == ["-", "-", "2", "(25)"]
-    counted = sum(int(word.strip("(),").replace(",", "")) for row in ("encoder in all", "decoder in all")
-                  for word in rows[row] if word.startswith("("))  # fmt: skip
+    counted = sum(
+        int(word.strip("(),").replace(",", ""))
+        for row in ("encoder in all", "decoder in all")
+        for word in rows[row]
+        if word.startswith("(")
+    )
     assert counted == 27_427_561
 
 
@@ -146,8 +150,9 @@ def test_an_import_can_be_imported_again(published, saved, tmp_path):
     assert weights_import(saved(published), "-o", first, *network) == 0
     assert weights_import(first, "-o", second, *network) == 0
     ours, again = (torch.load(file, weights_only=True) for file in (first, second))
-    assert all(torch.equal(ours["network_weights"][name], again["network_weights"][name])
-               for name in ours["network_weights"])  # fmt: skip
+    assert all(
+        torch.equal(ours["network_weights"][name], again["network_weights"][name]) for name in ours["network_weights"]
+    )
     assert again["provenance"]["earlier"]["sha256"] == ours["provenance"]["sha256"]
 
 

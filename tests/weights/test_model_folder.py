@@ -30,13 +30,16 @@ def planned(tmp_path, monkeypatch):
         description = {"channel_names": {str(c): f"c{c}" for c in range(channels)}, "labels": labels}
         (folder / "dataset.json").write_text(json.dumps(description))
         settings = {
-            "normalization_schemes": ["ZScoreNormalization"] * channels, "use_mask_for_norm": [True] * channels,
-            "patch_size": [256, 256], "architecture": UNET,
-        }  # fmt: skip
+            "normalization_schemes": ["ZScoreNormalization"] * channels,
+            "use_mask_for_norm": [True] * channels,
+            "patch_size": [256, 256],
+            "architecture": UNET,
+        }
         content = {
-            "dataset_name": folder.name, "configurations": {"2d": settings, "3d_fullres": settings},
+            "dataset_name": folder.name,
+            "configurations": {"2d": settings, "3d_fullres": settings},
             "foreground_intensity_properties_per_channel": {},
-        }  # fmt: skip
+        }
         if plans:
             (folder / "nnUNetPlans.json").write_text(json.dumps(content))
         return tmp_path / "nnUNet_results" / folder.name / "nnUNetTrainerVMUNet__nnUNetPlans__2d"

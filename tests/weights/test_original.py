@@ -17,8 +17,9 @@ def test_names_with_and_without_prefix(original, prefix):
     report = load_original(network, {prefix + name: tensor for name, tensor in original.items()})
     assert len(report.loaded) == 222
     assert not report.adapted and not report.left_over and not report.missing
-    assert torch.equal(network.encoder.stages[2].blocks[1].ss2d.A_logs,
-                       original["layers.2.blocks.1.self_attention.A_logs"])
+    assert torch.equal(
+        network.encoder.stages[2].blocks[1].ss2d.A_logs, original["layers.2.blocks.1.self_attention.A_logs"]
+    )
     assert torch.equal(network.decoder.stages[1].upsample.expand.weight, original["layers_up.1.upsample.expand.weight"])
 
 

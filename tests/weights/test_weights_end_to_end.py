@@ -1,6 +1,5 @@
 """Imported weights in nnU-Net's own commands, on generated photographs."""
 
-
 import numpy as np
 import pytest
 import torch
@@ -29,8 +28,7 @@ def test_a_training_starts_from_the_imported_tensors_exactly(nnunet, planned, vm
     source, output = saved({"model": vmamba_s}), nnunet.folder / "vmunet_s.pth"
     nnunet.run("nnunet-vmunet", "weights", "import", source, "-o", output, "--dataset", "905")
     weights = torch.load(output, weights_only=True)["network_weights"]
-    log = nnunet.run("nnUNetv2_train", "905", "2d", "0", "-tr", TRAINER, "-pretrained_weights", output,
-                     *nnunet.device)  # fmt: skip
+    log = nnunet.run("nnUNetv2_train", "905", "2d", "0", "-tr", TRAINER, "-pretrained_weights", output, *nnunet.device)
     # The fingerprint is of what the network held when its first epoch began.
     assert f"Starting from given weights, fingerprint {fingerprint(weights)}, from {output}" in log
     assert f"imported from {source.name}" in log
@@ -49,8 +47,28 @@ def test_a_published_checkpoint_predicts_without_training(nnunet, planned, publi
 
     nnunet.run("nnunet-vmunet", "weights", "import", source, "--dataset", "905", "--as-model")
     output = nnunet.folder / "predictions"
-    nnunet.run("nnUNetv2_predict", "-i", planned, "-o", output, "-d", "905", "-c", "2d", "-f", "0",
-               "-tr", "nnUNetTrainerVMUNet", "-p", "nnUNetPlans", "-npp", "1", "-nps", "1", *nnunet.device)  # fmt: skip
+    nnunet.run(
+        "nnUNetv2_predict",
+        "-i",
+        planned,
+        "-o",
+        output,
+        "-d",
+        "905",
+        "-c",
+        "2d",
+        "-f",
+        "0",
+        "-tr",
+        "nnUNetTrainerVMUNet",
+        "-p",
+        "nnUNetPlans",
+        "-npp",
+        "1",
+        "-nps",
+        "1",
+        *nnunet.device,
+    )
     predicted = torch.stack([torch.from_numpy(np.array(Image.open(output / f"{name}.png"))) for name in names])
     decided = (z - middle).abs() > 0.01  # where rounding cannot matter
     assert decided.float().mean() > 0.9
