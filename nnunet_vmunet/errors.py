@@ -1,4 +1,6 @@
-"""The one exception that a user's input may raise."""
+"""The one exception that a user's input may raise, and how its messages write sizes."""
+
+from collections.abc import Iterable
 
 
 class InputError(Exception):
@@ -10,3 +12,8 @@ class InputError(Exception):
     def __str__(self) -> str:
         # A file's name may hold line breaks, and bytes that are no text.
         return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in super().__str__())
+
+
+def size_text(lengths: Iterable[int]) -> str:
+    """Such as 512x512x90, for messages: width, height and depth, the x axis first."""
+    return "x".join(map(str, lengths))

@@ -10,7 +10,7 @@ import numpy as np
 from nnunetv2.imageio.natural_image_reader_writer import NaturalImage2DIO
 from skimage import io
 
-from .errors import InputError
+from .errors import InputError, size_text
 
 # The extent of every image, in units of the spacing: at 256×256 pixels the spacing is 1.
 EXTENT = 256
@@ -33,7 +33,8 @@ class WholeImage2DIO(NaturalImage2DIO):
         images = [_without_black(_rgb(io.imread(file), file)) for file in image_fnames]
         for image, file in zip(images, image_fnames, strict=True):
             if image.shape != images[0].shape:
-                raise InputError(f"{image_fnames[0]} is {_by(images[0])} pixels, {file} {_by(image)}: make them equal")
+                sizes = size_text(images[0].shape[1::-1]), size_text(image.shape[1::-1])
+                raise InputError(f"{image_fnames[0]} is {sizes[0]} pixels, {file} {sizes[1]}: make them equal")
         channels_first = np.concatenate([image.transpose(2, 0, 1) for image in images])
         return channels_first[:, None].astype(np.float32), {"spacing": _spacing(*images[0].shape[:2])}
 
@@ -76,7 +77,3 @@ def _rgb(image: np.ndarray, file: str) -> np.ndarray:
 def _without_black(image: np.ndarray) -> np.ndarray:
     """Lift 0 to 1, which nobody sees: nnU-Net cuts off black borders, and what is left would be a smaller image."""
     return np.maximum(image, 1) if image.dtype.kind == "u" else image
-
-
-def _by(image: np.ndarray) -> str:
-    return f"{image.shape[1]}x{image.shape[0]}"

@@ -18,11 +18,11 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 from matplotlib.path import Path as Path2D
-from nnunet_vmunet.dataset_conversion.photographs import read_photograph, write_png
 from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from PIL import Image
 
+from nnunet_vmunet.files.photographs import read_photograph, write_png
 from nnunet_vmunet.synthetic_lesions import lesion_photograph
 
 PICTURE = Path(__file__).resolve().parents[1] / "from_photo_to_mask.png"

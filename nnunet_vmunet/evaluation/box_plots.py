@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..atomic_file import atomic_file
+from ..files.atomic import atomic_file
 
 BOX, EDGE, OURS, PAPER = "#dbe7f3", "#33658a", "#111111", "#d1495b"
 

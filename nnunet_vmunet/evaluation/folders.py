@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import InputError
-from ..nnunet_files import datasets_called, nnunet_folder, read_json
+from ..files.nnunet import datasets_called, nnunet_folder, read_json
 from .label_files import label_files
 
 

@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from .. import __version__
-from ..errors import InputError
+from ..errors import InputError, size_text
+from ..files.nnunet import write_json
+from ..files.processes import run_parallel
 from . import paper
 from .bootstrap import INTERVALS, LEVEL, Estimate, estimate, mean_of_defined
 from .box_plots import Panel, save_box_plots
 from .folders import Case, Folders
 from .isic import METRICS, as_mask, confusion, nearest, rates
-from .label_files import BOX_PLOTS, by, read_labels
-from .outputs import make_folder, write_csv, write_json
-from .processes import map_cases
-from .tables import interval, number, table
+from .label_files import BOX_PLOTS, read_labels
+from .outputs import interval, make_folder, number, table, write_csv
 
 # The side that the paper resizes images and masks to.
 SIDE = 256
@@ -56,7 +56,7 @@ def evaluate_isic(
     output = output or folders.predictions / "metrics"
     make_folder(output)
     side = None if native else SIDE
-    counts = np.stack(map_cases(_Compare(side), cases, num_processes, "Comparing"))
+    counts = np.stack(run_parallel(_Compare(side), cases, num_processes, "Comparing"))
     summary = summarise(counts)
     paper_row = paper_row or paper.isic_year(folders.dataset_name or "")
     print(_table(summary, len(cases), side, paper_row))
@@ -69,7 +69,7 @@ def evaluate_isic(
 
 @dataclass(frozen=True)
 class _Compare:
-    """(4,) counts of a case, at side × side pixels; None: the image's own."""
+    """Counts one case, as of `confusion`, at side × side pixels; where side is None, at the image's own size."""
 
     side: int | None
 
@@ -77,8 +77,8 @@ class _Compare:
         prediction, reference = _read_mask(case.prediction), _read_mask(case.reference)
         if prediction.shape != reference.shape:
             raise InputError(
-                f"{case.prediction} is {by(prediction.shape)} pixels, its reference {case.reference} "
-                f"{by(reference.shape)}: predict the image that the reference belongs to"
+                f"{case.prediction} is {size_text(prediction.shape[::-1])} pixels, its reference {case.reference} "
+                f"{size_text(reference.shape[::-1])}: predict the image that the reference belongs to"
             )
         if self.side:
             prediction, reference = nearest(prediction, self.side), nearest(reference, self.side)
@@ -86,7 +86,7 @@ class _Compare:
 
 
 def _read_mask(path: Path) -> np.ndarray:
-    labels, _ = read_labels(path, (0, 1, 255))
+    labels = read_labels(path, (0, 1, 255))
     if labels.ndim != 2:
         raise InputError(f"{path} has shape {labels.shape}: a lesion mask is one picture, of two dimensions")
     try:

@@ -9,24 +9,24 @@ import numpy as np
 
 from .. import __version__
 from ..errors import InputError
+from ..files.nnunet import write_json
+from ..files.processes import run_parallel
+from ..files.volumes import is_volume, refuse_other_grid
 from . import paper
 from .bootstrap import INTERVALS, LEVEL, Estimate
 from .box_plots import Panel, save_box_plots
 from .folders import Case, Folders
-from .label_files import BOX_PLOTS, by, read_labels
-from .outputs import make_folder, write_csv, write_json
-from .processes import map_cases
+from .label_files import BOX_PLOTS, read_labels
+from .outputs import interval, make_folder, number, table, write_csv
 from .synapse import OrganAgreement, organ_agreements
 from .synapse_summary import CONVENTIONS, METRICS, ORGANS, ConventionSummary, Organs, case_values, summarise
-from .tables import interval, number, table
 
 
 @dataclass(frozen=True)
 class CaseResult:
     """One volume compared."""
 
-    spacing_mm: tuple[float, ...]  # of the reference: z, y, x
-    spacings_agree: bool
+    spacing_mm: tuple[float, ...]  # z, y, x
     agreements: dict[int, OrganAgreement]
 
 
@@ -45,7 +45,7 @@ def evaluate_synapse(
     output = output or folders.predictions / "metrics"
     make_folder(output)
     organs = folders.labels or ORGANS
-    results = map_cases(_Compare(tuple(organs.values())), cases, num_processes, "Comparing")
+    results = run_parallel(_Compare(tuple(organs.values())), cases, num_processes, "Comparing")
     values = case_values([result.agreements for result in results], organs)
     summaries = {convention: summarise(values[convention], organs) for convention in CONVENTIONS}
     # Folders say nothing about the dataset beyond what the command is called.
@@ -63,22 +63,13 @@ class _Compare:
     labels: tuple[int, ...]
 
     def __call__(self, case: Case) -> CaseResult:
-        prediction, prediction_spacing = _read_volume(case.prediction, self.labels)
-        reference, spacing = _read_volume(case.reference, self.labels)
-        if prediction.shape != reference.shape:
-            raise InputError(
-                f"{case.prediction} is {by(prediction.shape)} voxels, its reference {case.reference} "
-                f"{by(reference.shape)}: predict the volume that the reference belongs to"
-            )
-        agreements = organ_agreements(prediction, reference, self.labels, [None, spacing])
-        return CaseResult(spacing, np.allclose(prediction_spacing, spacing, rtol=1e-3), agreements)
-
-
-def _read_volume(path: Path, labels: tuple[int, ...]) -> tuple[np.ndarray, tuple[float, ...]]:
-    volume, spacing = read_labels(path, (0, *labels))
-    if spacing is None or volume.ndim != 3:
-        raise InputError(f"{path} has shape {volume.shape}: organs are compared in volumes of three dimensions")
-    return volume, spacing
+        for path in (case.prediction, case.reference):
+            if not is_volume(path):
+                raise InputError(f"{path} is a picture: organs are compared in volumes of three dimensions")
+        grid = refuse_other_grid(case.prediction, case.reference)
+        spacing = tuple(grid.spacing_mm[::-1].tolist())
+        prediction, reference = (read_labels(path, (0, *self.labels)) for path in (case.prediction, case.reference))
+        return CaseResult(spacing, organ_agreements(prediction, reference, self.labels, [None, spacing]))
 
 
 def _report(summaries: dict[str, ConventionSummary], results: list[CaseResult], with_paper: bool) -> str:
@@ -122,11 +113,6 @@ def _notes(results: list[CaseResult], with_paper: bool) -> list[str]:
     notes = []
     if all(np.allclose(result.spacing_mm, 1) for result in results):
         notes.append("Every spacing is 1, so mm are voxels here: TransUNet's preprocessed form stores no spacing")
-    differing = sum(not result.spacings_agree for result in results)
-    if differing:
-        notes.append(
-            f"In {differing} of {len(results)} volumes the prediction's spacing is not the reference's, which was used"
-        )
     if with_paper:
         notes.append("The paper's columns are its means over the 12 test volumes")
     return notes

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from itertools import count, takewhile
 from pathlib import Path
 
-from ..dataset_conversion.photographs import SUFFIXES
-from ..dataset_conversion.release_folders import file_names
 from ..errors import InputError
 from ..evaluation.folders import first_dataset_json, given_folders, trained_fold
-from ..evaluation.label_files import VOLUMES, label_files
-from ..nnunet_files import nnunet_folder
+from ..evaluation.label_files import label_files
+from ..files.listing import by_case, files_with_endings
+from ..files.nnunet import nnunet_folder
+from ..files.photographs import SUFFIXES
+from ..files.volumes import VOLUMES, is_volume
+
+IMAGES = (*VOLUMES, *SUFFIXES)
 
 
 @dataclass(frozen=True)
@@ -86,22 +89,10 @@ def fold_source(images: Path | None, dataset: str, fold: str, trainer: str, plan
 
 def image_files(folder: Path) -> dict[str, Path]:
     """Photographs and volumes directly inside a folder by name without ending."""
-    files: dict[str, Path] = {}
-    for file in (folder / name for name in file_names(folder)):
-        ending = next((e for e in (*VOLUMES, *SUFFIXES) if file.name.lower().endswith(e)), None)
-        if ending is None or file.name.startswith("."):
-            continue
-        name = file.name[: -len(ending)]
-        if name in files:
-            raise InputError(f"{files[name]} and {file} are the same image: remove one of them")
-        files[name] = file
+    files = by_case(files_with_endings(folder, IMAGES))
     if not files:
-        raise InputError(f"{folder} holds no images ({', '.join((*VOLUMES, *SUFFIXES))}): give another folder as -i")
+        raise InputError(f"{folder} holds no images ({', '.join(IMAGES)}): give another folder as -i")
     return files
-
-
-def is_volume(path: Path) -> bool:
-    return path.name.lower().endswith(VOLUMES)
 
 
 def _of_one_kind(case: Case) -> Case:

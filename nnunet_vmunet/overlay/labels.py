@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from ..evaluation.label_files import read_labels
+from ..evaluation.label_files import expected, read_labels
 
 # Values by the name of the label, which has one, or of the region, which may have several.
 Labels = dict[str, tuple[int, ...]]
@@ -43,7 +43,7 @@ def read_label_image(path: Path, allowed: set[int] | None = None) -> np.ndarray:
 
     allowed: the values that the file may hold; None is any of 0 to 255.
     """
-    values, _ = read_labels(path, range(WHITE + 1) if allowed is None else allowed | {WHITE})
+    values = read_labels(path, range(WHITE + 1) if allowed is None else allowed | {WHITE})
     if (allowed is not None and WHITE in allowed) or not (values == WHITE).any():
         return values
     is_mask = where(values, (0, WHITE)).all()
@@ -51,9 +51,7 @@ def read_label_image(path: Path, allowed: set[int] | None = None) -> np.ndarray:
         return (values == WHITE).astype(np.uint8)
     if allowed is None:
         return values
-    raise InputError(
-        f"{path} holds the unknown label value {WHITE}: expected are {', '.join(map(str, sorted(allowed)))}"
-    )
+    raise InputError(f"{path} holds the unknown label value {WHITE}: {expected(allowed)}")
 
 
 def where(label_image: np.ndarray, values: Iterable[int]) -> np.ndarray:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..dataset_conversion.atomic_folder import atomic_folder
-from ..dataset_conversion.photographs import write_png
 from ..errors import InputError
-from ..evaluation.processes import map_cases
+from ..files.atomic import atomic_folder
+from ..files.photographs import write_png
+from ..files.processes import run_parallel
 from .agreement import areas, dice, mean_dice
 from .canvas import Canvas
 from .cases import Case, Source
@@ -59,7 +59,7 @@ def overlay(
     with atomic_folder(output, overwrite=overwrite) as folder:
         labels = named_labels(source.dataset_json) or _labels_in(cases, num_processes)
         draw = _Draw(folder, labels, ignored_value(source.dataset_json), slices, window, _is_ct(source.dataset_json))
-        thumbnails = worst_first(map_cases(draw, cases, num_processes, "Drawing"))
+        thumbnails = worst_first(run_parallel(draw, cases, num_processes, "Drawing"))
         sheets = contact_sheets(thumbnails, _sheet_title(cases))
         for name, sheet in sheets.items():
             write_png(sheet, folder / name)
@@ -125,7 +125,7 @@ def _refuse_foreign_files(folder: Path) -> None:
 def _labels_in(cases: Sequence[Case], num_processes: int | None) -> Labels:
     """Without a dataset.json the files themselves tell which labels there are."""
     files = [file for case in cases for file in (case.prediction, case.reference) if file]
-    return unnamed_labels(set().union(*map_cases(present_values, files, num_processes, "Reading labels")))
+    return unnamed_labels(set().union(*run_parallel(present_values, files, num_processes, "Reading labels")))
 
 
 def _is_ct(dataset_json: dict) -> bool:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..dataset_conversion.photographs import opened, read_photograph
-from ..errors import InputError
-from ..evaluation.label_files import by
+from ..errors import InputError, size_text
+from ..files.photographs import opened, read_photograph
+from ..files.volumes import read_grid, read_volume, refuse_other_grid
 from .cases import Case
 from .labels import read_label_image
-from .upright import Plane, read_intensities, refuse_other_grids, view_of
+from .upright import Plane, view_of
 from .window import Window, grey_values, window_of
 
 # Masks may have been made from a photograph that was scaled, so the last pixel may be rounded away.
@@ -44,8 +44,10 @@ def read_stack(case: Case, allowed: set[int], window: Window | None = None, is_c
 
 def _volume(case: Case, prediction, reference, window: Window | None, is_ct: bool) -> Stack:
     image = case.channels[0]
-    view = view_of(refuse_other_grids(image, list(filter(None, (case.prediction, case.reference)))))
-    intensities = read_intensities(image)
+    grid = read_grid(image)
+    for mask in filter(None, (case.prediction, case.reference)):
+        refuse_other_grid(mask, image)
+    view, intensities = view_of(grid), read_volume(image).T
     return Stack(
         view.slices(intensities),
         view.slices(prediction),
@@ -62,13 +64,13 @@ def _photograph(case: Case, prediction, reference, window: Window | None, is_ct:
     image = _colours(case.channels)
     if reference is not None and reference.shape != prediction.shape:
         raise InputError(
-            f"{case.prediction} is {by(prediction.shape)} pixels, its reference {case.reference} "
-            f"{by(reference.shape)}: predict the image that the reference belongs to"
+            f"{case.prediction} is {_by(prediction.shape)} pixels, its reference {case.reference} "
+            f"{_by(reference.shape)}: predict the image that the reference belongs to"
         )
     if not _stands_for(prediction.shape, image.shape[:2]):
         raise InputError(
-            f"{case.prediction} is {by(prediction.shape)} pixels, its image {case.channels[0]} {by(image.shape[:2])}: "
-            f"give the images that were predicted as -i"
+            f"{case.prediction} is {_by(prediction.shape)} pixels, its image {case.channels[0]} "
+            f"{_by(image.shape[:2])}: give the images that were predicted as -i"
         )
     return Stack(image[None], prediction[None], None if reference is None else reference[None], (1, 1))
 
@@ -99,3 +101,7 @@ def _picture(path: Path) -> np.ndarray:
 
 def _is_coloured(pixels: np.ndarray) -> bool:
     return bool((pixels != pixels[..., :1]).any())
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return size_text(reversed(shape))

@@ -12,7 +12,7 @@ import torch
 from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 
-from ..workers import end_with_parent
+from ..files.processes import end_with_parent
 
 SEED = 2402_02491
 

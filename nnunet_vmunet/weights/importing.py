@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from .. import __version__
-from ..atomic_file import atomic_file
 from ..errors import InputError
+from ..files.atomic import atomic_file
 from .account import table
 from .checkpoint import Checkpoint, Kind, open_checkpoint
 from .fill import Filled, fill

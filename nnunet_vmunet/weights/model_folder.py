@@ -10,9 +10,9 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from PIL import Image, ImageDraw
 
 from ..architecture import is_vmunet, paper_architecture
-from ..dataset_conversion.atomic_folder import atomic_folder
 from ..errors import InputError
-from ..nnunet_files import nnunet_folder
+from ..files.atomic import atomic_folder
+from ..files.nnunet import nnunet_folder
 from ..requirement import Requirement
 from .checkpoint import Checkpoint, Kind
 from .fill import Filled

@@ -11,8 +11,8 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from ..architecture import build_network, is_vmunet, paper_architecture
 from ..errors import InputError
+from ..files.nnunet import datasets_called, nnunet_folder, read_json
 from ..models import VMUNet
-from ..nnunet_files import datasets_called, nnunet_folder, read_json
 
 CONFIGURATION = "2d"
 

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from dataset_conversion.synapse_preprocessed import Case, convert
+from nnunet_vmunet.dataset_conversion.synapse_preprocessed import Case, convert
 from nnunet_vmunet.errors import InputError
 
 HUGE = (10_000, 10_000, 10_000)  # 4 TB of float32

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dataset_conversion.masks import read_mask
-from dataset_conversion.photographs import upright_size
+from nnunet_vmunet.dataset_conversion.masks import read_mask
 from nnunet_vmunet.errors import InputError
+from nnunet_vmunet.files.photographs import upright_size
 
 LESION = np.array([[0, 1, 1], [0, 0, 1]], np.uint8)
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from dataset_conversion.raw_dataset import new_dataset_folder, note_on_earlier_preprocessing
+from nnunet_vmunet.dataset_conversion.raw_dataset import new_dataset_folder, note_on_earlier_preprocessing
 from nnunet_vmunet.errors import InputError
 
 FOLDS = [{"train": ["a", "b"], "val": ["c"]}]

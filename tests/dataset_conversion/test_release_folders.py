@@ -4,7 +4,13 @@ import os
 
 import pytest
 
-from dataset_conversion.release_folders import by_case, find_folder, folders_in, matching_files, refuse_unpaired
+from nnunet_vmunet.dataset_conversion.release_folders import (
+    by_case,
+    find_folder,
+    folders_in,
+    matching_files,
+    refuse_unpaired,
+)
 from nnunet_vmunet.errors import InputError
 
 

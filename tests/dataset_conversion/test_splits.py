@@ -2,7 +2,7 @@
 
 import pytest
 
-from dataset_conversion.splits import seeded_split
+from nnunet_vmunet.dataset_conversion.splits import seeded_split
 from nnunet_vmunet.errors import InputError
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dataset_conversion.synapse_organs import BTCV_ORGANS, SYNAPSE_ORGANS, from_btcv, organ_labels
+from nnunet_vmunet.dataset_conversion.synapse_organs import BTCV_ORGANS, SYNAPSE_ORGANS, from_btcv, organ_labels
 
 
 def test_transunets_table():

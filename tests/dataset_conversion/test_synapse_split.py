@@ -2,7 +2,7 @@
 
 from synapse_layouts import published_slice_counts
 
-from dataset_conversion.synapse_split import (
+from nnunet_vmunet.dataset_conversion.synapse_split import (
     CASES,
     TEST_CASES,
     TRAINING_SLICES,

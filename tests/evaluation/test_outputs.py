@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from nnunet_vmunet.atomic_file import atomic_file
 from nnunet_vmunet.errors import InputError
 from nnunet_vmunet.evaluation.outputs import make_folder, write_csv, write_json
+from nnunet_vmunet.files.atomic import atomic_file
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, ZeroDivisionError])

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunet_vmunet.errors import InputError
-
-from .atomic_folder import atomic_folder
+from ..errors import InputError, size_text
+from ..files.atomic import atomic_folder
+from ..files.photographs import read_photograph, upright_size, write_png
+from ..files.processes import check_num_processes, progress, run_parallel
 from .isic_release import Case, Release, find_release
 from .masks import read_mask
-from .parallel import check_num_processes, progress, run_parallel
-from .photographs import read_photograph, upright_size, write_png
 from .raw_dataset import (
     Fold,
     new_dataset_folder,
@@ -104,14 +103,10 @@ def _refuse_unequal_sizes(cases: list[Case]) -> None:
             mask = upright_size(case.mask) if case.mask else image
             if image != mask:
                 raise InputError(
-                    f"{case.mask} is {_by(mask)} pixels, its image {case.image} {_by(image)}: download both again"
+                    f"{case.mask} is {size_text(mask[::-1])} pixels, its image {case.image} {size_text(image[::-1])}: "
+                    f"download both again"
                 )
             bar.update()
-
-
-def _by(size: tuple[int, int]) -> str:
-    height, width = size
-    return f"{width}x{height}"
 
 
 def _size_text(size: int | None) -> str:

@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from dataset_conversion.area import area_average, at_least_half
+from nnunet_vmunet.files.area import area_average, at_least_half
 
 
 def test_whole_pixels_are_averaged():

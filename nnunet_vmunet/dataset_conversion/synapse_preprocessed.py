@@ -16,13 +16,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from nnunet_vmunet.errors import InputError
-
-from .nifti import write_slices
-from .release_folders import by_case, find_folder, matching_files
+from ..errors import InputError, size_text
+from ..files.listing import by_case
+from ..files.volumes import reading, real_numbers
+from .nifti import check_intensities, checked_labels, write_slices
+from .release_folders import find_folder, matching_files
 from .synapse_organs import SYNAPSE_ORGANS
 from .synapse_split import TEST_CASES, TRAINING_SLICES
-from .volumes import check_intensities, checked_labels, reading, real_numbers, shape_text
 
 WANTED = "train_npz and test_vol_h5"
 ORGAN_COUNTS = (8,)
@@ -147,7 +147,7 @@ def _stack(slices: tuple[Path, ...]) -> tuple[np.ndarray, np.ndarray]:
         intensity, label = _read_pair(file, ndim=2)
         if intensity.shape != shape:
             raise InputError(
-                f"{file} is {shape_text(intensity.shape)}, {slices[0].name} {shape_text(shape)}: download both again"
+                f"{file} is {size_text(intensity.shape)}, {slices[0].name} {size_text(shape)}: download both again"
             )
         intensities[position], labels[position] = intensity, label
     return intensities, labels
@@ -159,11 +159,13 @@ def _read_pair(path: Path, ndim: int) -> tuple[np.ndarray, np.ndarray]:
     intensities = _read(path, lambda file: np.asarray(file["image"], np.float32))
     labels = _read(path, lambda file: real_numbers(np.asarray(file["label"])))
     if intensities.ndim != ndim or intensities.size == 0:
-        raise InputError(f"{path} holds an image of shape {shape_text(intensities.shape)}, wanted are {ndim} axes")
+        raise InputError(
+            f"{path} holds an image of shape {size_text(intensities.shape)}, not of {ndim} axes: download it again"
+        )
     if labels.shape != intensities.shape:
         raise InputError(
-            f"{path} holds labels of shape {shape_text(labels.shape)} for an image of "
-            f"{shape_text(intensities.shape)}: download it again"
+            f"{path} holds labels of shape {size_text(labels.shape)} for an image of "
+            f"{size_text(intensities.shape)}: download it again"
         )
     check_intensities(intensities, path)
     _refuse_unscaled(intensities, path)
@@ -195,7 +197,7 @@ def _is_h5(path: Path) -> bool:
 
 
 def _voxels_of_h5(path: Path) -> int:
-    """Of the larger array. A few bytes can claim any number, and to be those of another file."""
+    """Voxels of the larger array, as the header claims: a small file can claim any number, or point to another file."""
     with h5py.File(path, "r") as file:
         arrays = [file[name] for name in ("image", "label")]
         if any(array.external for array in arrays):
@@ -204,6 +206,6 @@ def _voxels_of_h5(path: Path) -> int:
 
 
 def _voxels_of_npz(path: Path) -> int:
-    """At most: of the larger array, unpacked, one byte each."""
+    """The most voxels that the larger array can have: one for each of its unpacked bytes."""
     with zipfile.ZipFile(path) as file:
         return max((member.file_size for member in file.infolist()), default=0)

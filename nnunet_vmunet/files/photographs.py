@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from nnunet_vmunet.errors import InputError
-
+from ..errors import InputError
 from .area import Extent, area_average
+from .listing import file_names
 from .quiet import quiet
-from .release_folders import file_names
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff")
 
@@ -34,9 +33,8 @@ _SIDEWAYS = (5, 6, 7, 8)
 
 
 def photographs_in(folder: Path) -> list[Path]:
-    """The photographs directly inside a folder, sorted; hidden files (.DS_Store, ._x) are none."""
-    files = [folder / name for name in file_names(folder) if not name.startswith(".")]
-    return [f for f in files if f.suffix.lower() in SUFFIXES]
+    """The photographs directly inside a folder, sorted."""
+    return [folder / name for name in file_names(folder) if name.lower().endswith(SUFFIXES)]
 
 
 def upright_size(path: Path) -> tuple[int, int]:
@@ -100,7 +98,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
     except InputError:
         raise
     except UnidentifiedImageError as error:
-        raise InputError(f"{path} cannot be read as an image, copy or download it again (it is none)") from error
+        raise InputError(f"{path} cannot be read as an image, copy or download it again (unknown format)") from error
     except Image.DecompressionBombError as error:
         raise InputError(f"{path} claims to be too large an image, shrink it or take it away ({error})") from error
     except Exception as error:  # broken files make decoders raise almost anything

@@ -7,10 +7,10 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nnunet_vmunet.errors import InputError
-
-from .photographs import photographs_in
-from .release_folders import by_case, find_folder, folders_in, innermost, missing_folder, refuse_unpaired
+from ..errors import InputError
+from ..files.listing import by_case
+from ..files.photographs import photographs_in
+from .release_folders import find_folder, folders_in, innermost, missing_folder, refuse_unpaired
 
 _IMAGE_FOLDER = {2017: "ISIC-2017_{}_Data", 2018: "ISIC2018_Task1-2_{}_Input"}
 _MASK_FOLDER = {2017: "ISIC-2017_{}_Part1_GroundTruth", 2018: "ISIC2018_Task1_{}_GroundTruth"}

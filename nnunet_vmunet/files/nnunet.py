@@ -1,20 +1,22 @@
-"""Where nnU-Net keeps its files, and its JSON files: read before nnU-Net is imported, which takes seconds."""
+"""nnU-Net's folders and its JSON files, without nnU-Net, whose import takes seconds."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from pathlib import Path
 from typing import TypeVar
 
-from .errors import InputError
+from ..errors import InputError
+from .atomic import atomic_file
 
 Content = TypeVar("Content", dict, list)
 
 
 def nnunet_folder(variable: str) -> Path | None:
-    """What nnUNet_raw, nnUNet_preprocessed or nnUNet_results is set to."""
+    """The folder that nnUNet_raw, nnUNet_preprocessed or nnUNet_results is set to; None where it is not set."""
     value = os.environ.get(variable)
     return Path(value) if value else None
 
@@ -26,7 +28,7 @@ def datasets_called(dataset: str, place: Path) -> list[Path]:
 
 
 def read_json(file: Path, kind: type[Content]) -> Content:
-    """A JSON file that nnU-Net writes, of dict or list.
+    """Read a JSON file that nnU-Net writes, which holds a dict or a list.
 
     Raises:
         InputError: it cannot be read, or holds something else.
@@ -38,3 +40,21 @@ def read_json(file: Path, kind: type[Content]) -> Content:
     if not isinstance(content, kind):
         raise InputError(f"{file} is not what nnU-Net writes under that name: copy it again")
     return content
+
+
+def write_json(file: Path, content: dict | list) -> None:
+    """Write a JSON file as nnU-Net indents its own; NaN becomes null, which every program can read.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    with atomic_file(file) as partial:
+        partial.write_text(json.dumps(_without_nan(content), indent=4, allow_nan=False) + "\n")
+
+
+def _without_nan(content):
+    if isinstance(content, dict):
+        return {key: _without_nan(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_without_nan(value) for value in content]
+    return None if isinstance(content, float) and math.isnan(content) else content

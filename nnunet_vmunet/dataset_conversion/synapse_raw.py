@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from .nifti import copy_volume, read_volume, refuse_unequal_grids, write_labels
-from .release_folders import by_case, find_folder, matching_files, missing_folder, refuse_unpaired
+from ..files.listing import by_case
+from ..files.volumes import refuse_other_grid
+from .nifti import check_intensities, checked_labels, copy_volume, read_volume, write_labels
+from .release_folders import find_folder, matching_files, missing_folder, refuse_unpaired
 from .synapse_organs import BTCV_ORGANS, from_btcv
-from .volumes import check_intensities, checked_labels
 
 WANTED = "RawData/Training with img and label in it"
 ORGAN_COUNTS = (8, 13)
@@ -16,6 +17,8 @@ CHANNEL = "CT"
 DESCRIPTION = "volumes in Hounsfield units on the grid of the release"
 NOTE = None
 SLICES_ARE_FILES = False
+
+_BESIDE_MM = 0.01  # how far an image and its label map may lie apart: headers are rounded by far less
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ def find_cases(root: Path, folders: list[Path]) -> list[Case]:
 
 def count_slices(case: Case) -> int:
     """From the headers; an InputError where image and label map do not agree."""
-    return refuse_unequal_grids(case.image, case.label).shape[2]
+    return refuse_other_grid(case.label, case.image, _BESIDE_MM).shape[2]
 
 
 def convert(case: Case, organs: int, image: Path, label: Path) -> None:

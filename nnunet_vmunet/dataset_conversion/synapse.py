@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from nnunet_vmunet.errors import InputError
-
+from ..errors import InputError
+from ..files.atomic import atomic_folder
+from ..files.processes import check_num_processes, progress, run_parallel
 from . import synapse_preprocessed, synapse_raw
-from .atomic_folder import atomic_folder
-from .parallel import check_num_processes, progress, run_parallel
 from .raw_dataset import (
     Fold,
     new_dataset_folder,

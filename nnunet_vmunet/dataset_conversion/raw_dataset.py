@@ -6,8 +6,8 @@ import json
 import os
 from pathlib import Path
 
-from nnunet_vmunet.errors import InputError
-from nnunet_vmunet.nnunet_files import nnunet_folder
+from ..errors import InputError
+from ..files.nnunet import nnunet_folder, write_json
 
 Fold = dict[str, list[str]]
 
@@ -28,12 +28,12 @@ def new_dataset_folder(dataset_id: int, name: str) -> Path:
 
 def write_dataset_json(folder: Path, content: dict) -> None:
     """Write dataset.json, by which nnU-Net knows channels, labels, reader and file ending."""
-    _write_json(folder / "dataset.json", content)
+    write_json(folder / "dataset.json", content)
 
 
 def write_splits(folder: Path, folds: list[Fold]) -> None:
     """Write splits_final.json, which nnU-Net's planner copies: `nnUNetv2_train ID 2d 0` trains on the first fold."""
-    _write_json(folder / "splits_final.json", folds)
+    write_json(folder / "splits_final.json", folds)
 
 
 def note_on_earlier_preprocessing(dataset_name: str, folds: list[Fold] | None) -> str | None:
@@ -96,7 +96,3 @@ def _same_folds(path: Path, folds: list[Fold] | None) -> bool:
 
 def _sets(fold: Fold) -> tuple[set[str], set[str]]:
     return set(fold["train"]), set(fold["val"])
-
-
-def _write_json(path: Path, content) -> None:
-    path.write_text(json.dumps(content, indent=4) + "\n")

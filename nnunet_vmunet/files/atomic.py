@@ -1,4 +1,4 @@
-"""A folder that appears complete or not at all."""
+"""Files and folders that appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -6,11 +6,29 @@ import errno
 import os
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from nnunet_vmunet.errors import InputError
+from ..errors import InputError
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a hidden sibling with the same ending; once written, it takes the name of `path` when the block ends.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    partial = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        partial.replace(path)
+    except OSError as error:
+        raise _not_written(path, error) from error
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -47,6 +65,19 @@ def _not_written(target: Path, error: OSError) -> InputError:
     return InputError(f"{target} cannot be written, make room or choose another place ({error})")
 
 
+def refuse_foreign_files(folder: Path, is_ours: Callable[[str], bool], writer: str) -> None:
+    """--overwrite replaces a whole folder, so it may hold nothing but what an earlier run wrote there.
+
+    is_ours: whether a name is one that such a run writes. writer: what that run is called in the message.
+
+    Raises:
+        InputError: the folder holds another file.
+    """
+    for name in sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else ():
+        if not is_ours(name):
+            raise InputError(f"{folder} holds {name}, which no {writer} wrote: choose another folder for -o")
+
+
 def _refuse_occupied(target: Path, overwrite: bool) -> None:
     if target.exists() and not target.is_dir():
         raise InputError(f"{target} is a file: a folder is written under that name, choose another")
@@ -71,7 +102,7 @@ def _restore(replaced: Path, target: Path) -> None:
 
 
 def _discard(replaced: Path) -> None:
-    """Under the other name first: what is half deleted when the process is killed may not come back as the target."""
+    """Delete it, under the other name first: if this process is killed, a half of it may not become the target."""
     if replaced.exists():
         partial = replaced.with_name(replaced.name.replace(".replaced-", ".partial-", 1))
         replaced.rename(partial)

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from nnunet_vmunet.errors import InputError
-
-from .area import at_least_half
-from .photographs import opened, upright
+from ..errors import InputError
+from ..files.area import at_least_half
+from ..files.photographs import opened, upright
 
 
 def read_mask(path: Path, side: int | None = None) -> np.ndarray:

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from dataset_conversion.atomic_folder import atomic_folder
 from nnunet_vmunet.errors import InputError
+from nnunet_vmunet.files.atomic import atomic_folder
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dataset_conversion.parallel import run_parallel
 from nnunet_vmunet.errors import InputError
+from nnunet_vmunet.files.processes import run_parallel
 
 # The functions stand at the top of the module because the spawned processes import them from here.
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dataset_conversion.volumes import check_intensities, checked_labels
+from nnunet_vmunet.dataset_conversion.nifti import check_intensities, checked_labels
 from nnunet_vmunet.errors import InputError
 
 FILE = Path("label0001.nii.gz")

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from nnunet_vmunet.errors import InputError
+from ..errors import InputError
+from ..files.listing import file_names
 
 
 def folders_in(folder: Path, depth: int) -> list[Path]:
-    """`folder` and those inside it, `depth` levels deep; hidden ones and a Mac's leftovers are none."""
+    """`folder` and the folders inside it, `depth` levels deep, without hidden ones and a Mac's leftovers."""
     return [folder, *_folders_below(folder, depth)]
 
 
 def find_folder(folders: list[Path], name: str, files_in: Callable[[Path], list]) -> Path | None:
-    """The folder of that name, None if there is none; where it is nested in itself, the one that holds files.
+    """The folder of that name, or None; where a folder is nested in itself, the one that holds files.
 
     Raises:
         InputError: there are two.
@@ -28,19 +29,10 @@ def find_folder(folders: list[Path], name: str, files_in: Callable[[Path], list]
 
 
 def innermost(folder: Path, files_in: Callable[[Path], list]) -> Path:
-    """Some mirrors nest a folder inside itself."""
+    """The folder that holds files, where a mirror nested a folder inside itself."""
     while not files_in(folder) and (folder / folder.name).is_dir():
         folder = folder / folder.name
     return folder
-
-
-def file_names(folder: Path) -> list[str]:
-    """The files directly inside `folder`, sorted."""
-    try:
-        with os.scandir(folder) as entries:  # asks no disk about each of thousands of files, as Path.is_file would
-            return sorted(entry.name for entry in entries if entry.is_file())
-    except OSError as error:
-        raise InputError(f"{folder} cannot be read, change its permissions ({error.strerror})") from error
 
 
 def matching_files(folder: Path, pattern: str) -> list[tuple[re.Match, Path]]:
@@ -49,27 +41,17 @@ def matching_files(folder: Path, pattern: str) -> list[tuple[re.Match, Path]]:
     return [(match, folder / match[0]) for match in matches if match]
 
 
-def by_case(named_files: Iterable[tuple[str, Path]]) -> dict[str, Path]:
-    """Files by their case's name; an InputError where two have the same."""
-    cases: dict[str, Path] = {}
-    for name, file in named_files:
-        if name in cases:
-            raise InputError(f"{cases[name]} and {file} are the same case: remove one of them")
-        cases[name] = file
-    return cases
-
-
 def refuse_copies(folders: list[Path]) -> None:
-    """An InputError for more than one."""
+    """Raise InputError for more than one."""
     if len(folders) > 1:
         raise InputError(f"{folders[0]} and {folders[1]} are the same part of the release: remove one of them")
 
 
 def refuse_unpaired(files: dict[str, Path], partners: dict[str, Path], lack: str) -> None:
-    """An InputError that names the first file without a partner; `lack` says what it has not."""
+    """Raise InputError for the first file without a partner; `lack` is what the message says that it has."""
     alone = [file for name, file in files.items() if name not in partners]
     if alone:
-        more = f" (nor have {len(alone) - 1} others)" if len(alone) > 1 else ""
+        more = f" (and so have {len(alone) - 1} others)" if len(alone) > 1 else ""
         raise InputError(f"{alone[0]} has {lack}{more}: download the release again, or remove what has no partner")
 
 

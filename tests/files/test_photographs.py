@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dataset_conversion.photographs import photographs_in, read_photograph, upright_size, write_png
 from nnunet_vmunet.errors import InputError
+from nnunet_vmunet.files.photographs import photographs_in, read_photograph, upright_size, write_png
 
 ORIENTATION = 0x0112
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from nnunet_vmunet.errors import InputError
-
-from .atomic_folder import atomic_folder
-from .parallel import check_num_processes, run_parallel
-from .photographs import SUFFIXES, photographs_in, read_photograph, write_png
+from ..errors import InputError
+from ..files.atomic import atomic_folder, refuse_foreign_files
+from ..files.photographs import SUFFIXES, photographs_in, read_photograph, write_png
+from ..files.processes import check_num_processes, run_parallel
 
 # nnU-Net's mark of a case's first (here its only) image file.
 _FIRST = "_0000"
@@ -38,15 +37,8 @@ def _check_folders(input_folder: Path, output_folder: Path, overwrite: bool) -> 
         raise InputError(f"{input_folder} is no folder: give the folder of photographs as -i")
     if output_folder.resolve() == input_folder.resolve():
         raise InputError(f"{output_folder} is the input folder: choose another folder for -o")
-    if overwrite and os.path.isdir(output_folder):
-        _refuse_foreign_files(output_folder)
-
-
-def _refuse_foreign_files(folder: Path) -> None:
-    """--overwrite replaces the whole folder, so it may hold nothing but an earlier conversion."""
-    for entry in sorted(folder.iterdir()):
-        if not entry.name.endswith(f"{_FIRST}.png"):
-            raise InputError(f"{folder} holds {entry.name}, which no conversion wrote: choose another folder for -o")
+    if overwrite:
+        refuse_foreign_files(output_folder, lambda name: name.endswith(f"{_FIRST}.png"), "conversion")
 
 
 def _by_output_name(photographs: list[Path], input_folder: Path) -> dict[str, Path]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nnunet_vmunet.errors import InputError
-
+from ..errors import InputError
 from .raw_dataset import Fold
 
 SEED = 0
