@@ -136,7 +136,15 @@ def headings(document: Path) -> list[str]:
 def test_files_that_are_named_exist(document):
     new = set(re.findall(r"^# (\S+\.py)$", document.read_text(encoding="utf-8"), re.MULTILINE))
     folders = [
-        CHECKOUT / folder for folder in (".", "nnunet_vmunet", "nnunet_vmunet/ops", "dataset_conversion", "tests")
+        CHECKOUT / folder
+        for folder in (
+            ".",
+            "nnunet_vmunet",
+            "nnunet_vmunet/ops",
+            "nnunet_vmunet/dataset_conversion",
+            "nnunet_vmunet/files",
+            "tests",
+        )
     ]
     for name in re.findall(r"`((?:\w+/)*\w+\.(?:py|md|toml))`", prose(document)):
         assert name in new or any((folder / name).exists() for folder in folders), name
@@ -146,7 +154,7 @@ def test_the_examples_of_extending_work(tmp_path):
     """Applied to a copy of the checkout, whose tests, old and new ones, then cover them."""
     copy = copy_checkout(tmp_path / "checkout")
     touched = apply_examples((DOCS / "extending.md").read_text(encoding="utf-8"), copy)
-    assert {"dataset_conversion/ultrasound.py", "nnunet_vmunet/ops/stepwise.py"} <= set(touched)
+    assert {"nnunet_vmunet/dataset_conversion/ultrasound.py", "nnunet_vmunet/ops/stepwise.py"} <= set(touched)
     (copy / "tests/test_shims.py").write_text(
         "from nnunet_vmunet.nnunet_shims.planners.vmunet_planners import VMUNetPlannerHalfWidth\n"
         "from nnunet_vmunet.nnunet_shims.trainers.vmunet_trainers import nnUNetTrainerVMUNet_100epochs_CeDice\n"
@@ -171,9 +179,8 @@ def test_the_examples_of_extending_work(tmp_path):
 def copy_checkout(folder: Path) -> Path:
     """The packages and the tests, so that Python finds this copy of them and no other."""
     ignored = shutil.ignore_patterns("__pycache__", "*.nb?")
-    for name in ("nnunet_vmunet", "dataset_conversion", "tests"):
+    for name in ("nnunet_vmunet", "tests"):
         shutil.copytree(CHECKOUT / name, folder / name, ignore=ignored)
-    (folder / "nnunet_vmunet/dataset_conversion").symlink_to(folder / "dataset_conversion")  # as pyproject.toml maps it
     shutil.copy(CHECKOUT / "pyproject.toml", folder)
     return folder
 

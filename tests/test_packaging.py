@@ -22,7 +22,7 @@ from PIL import Image
 import nnunet_vmunet
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-SOURCES = sorted(path for name in ("nnunet_vmunet", "dataset_conversion") for path in (CHECKOUT / name).rglob("*.py"))
+SOURCES = sorted((CHECKOUT / "nnunet_vmunet").rglob("*.py"))
 
 # Imported where they are there, and not asked for: why not.
 NOT_DEPENDENCIES = {
@@ -88,7 +88,7 @@ def wheel(tmp_path_factory) -> Path:
     tree.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(CHECKOUT / name, tree)
-    for name in ("nnunet_vmunet", "dataset_conversion", "tests"):
+    for name in ("nnunet_vmunet", "tests"):
         shutil.copytree(CHECKOUT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
     pip("wheel", "--no-index", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, tree)
     return next(folder.glob("nnunet_vmunet-*.whl"))
@@ -149,8 +149,7 @@ def imported_packages(source: Path) -> set[str]:
 
 
 def test_wheel_holds_every_module_and_nothing_else(wheel):
-    expected = {str(path.relative_to(CHECKOUT)) for path in SOURCES if "nnunet_vmunet" in path.parts}
-    expected |= {f"nnunet_vmunet/{path.relative_to(CHECKOUT)}" for path in SOURCES if "nnunet_vmunet" not in path.parts}
+    expected = {str(path.relative_to(CHECKOUT)) for path in SOURCES}
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert {name for name in names if ".dist-info/" not in name} == expected
@@ -165,7 +164,7 @@ def test_every_dependency_is_installed_in_a_version_that_fits(requirements):
 
 def test_every_import_is_a_dependency(requirements):
     listed = {canonicalize_name(requirement.name) for requirement in requirements}
-    ours = {"nnunet_vmunet", "dataset_conversion"}
+    ours = {"nnunet_vmunet"}
     imported = set().union(*map(imported_packages, SOURCES)) - set(sys.stdlib_module_names) - ours - {*NOT_DEPENDENCIES}
     assert "torch" in imported
     distributions = metadata.packages_distributions()
@@ -178,6 +177,41 @@ def test_importing_is_light(environment, tmp_path):
     installed = environment.site / "nnunet_vmunet"
     assert found["files"] == [str(installed / "__init__.py"), str(installed / "dataset_conversion" / "__init__.py")]
     assert found["heavy"] == []
+
+
+NAMES_OF_FILES = """
+import importlib, json, pkgutil, sys
+import nnunet_vmunet
+for module in pkgutil.walk_packages(nnunet_vmunet.__path__, "nnunet_vmunet."):
+    if not module.name.startswith(("nnunet_vmunet.nnunet_vmunet", "nnunet_vmunet.nnunet_shims")):
+        try:
+            importlib.import_module(module.name)
+        except ImportError:  # mamba-ssm and Triton are not everywhere
+            pass
+found = {}
+for name, module in list(sys.modules.items()):
+    file = getattr(module, "__file__", None) or ""
+    if "nnunet_vmunet" in file and name != "__main__":
+        found.setdefault(file, []).append(name)
+impossible = ("nnunet_vmunet.nnunet_vmunet", "nnunet_vmunet.tests", "nnunet_vmunet.docs", "nnunet_vmunet.benchmarks")
+importable = [name for name in (*impossible, "dataset_conversion") if importlib.util.find_spec(name)]
+print(json.dumps({"twice": [names for names in found.values() if len(names) > 1], "importable": importable,
+                  "modules": len(found)}))
+"""
+
+
+def no_module_has_two_names(found: dict) -> None:
+    assert found["modules"] > 80
+    assert found["twice"] == []
+    assert found["importable"] == []
+
+
+def test_no_module_of_the_wheel_has_two_names(environment, tmp_path):
+    no_module_has_two_names(environment.python(NAMES_OF_FILES, cwd=tmp_path))
+
+
+def test_no_module_of_the_checkout_has_two_names():
+    no_module_has_two_names(json.loads(run([sys.executable, "-c", NAMES_OF_FILES], cwd=CHECKOUT).splitlines()[-1]))
 
 
 def test_network_and_trainers(environment, tmp_path):

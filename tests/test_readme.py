@@ -178,7 +178,7 @@ def test_a_wrong_command_is_noticed(monkeypatch):
 @pytest.fixture(scope="module")
 def sources() -> str:
     """This package's code and nnU-Net's."""
-    folders = (CHECKOUT / "nnunet_vmunet", CHECKOUT / "dataset_conversion", Path(nnunetv2.__file__).parent)
+    folders = (CHECKOUT / "nnunet_vmunet", Path(nnunetv2.__file__).parent)
     return "\n".join(file.read_text(encoding="utf-8") for folder in folders for file in sorted(folder.rglob("*.py")))
 
 

@@ -29,7 +29,7 @@ def read_volume(path: Path) -> StoredVolume:
     Raises:
         InputError: the file cannot be read.
     """
-    with reading(path, "as NIfTI"):
+    with reading(path, "as a volume"):
         content = path.read_bytes()
         image = nifti_image(gzip.decompress(content) if path.suffix.lower() == ".gz" else content)
         return StoredVolume(content, voxels_of(image), image.affine, image.header)

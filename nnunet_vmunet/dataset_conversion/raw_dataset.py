@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from ..errors import InputError
-from ..files.nnunet import nnunet_folder, write_json
+from ..files.nnunet import json_text, nnunet_folder
 
 Fold = dict[str, list[str]]
 
@@ -28,12 +28,12 @@ def new_dataset_folder(dataset_id: int, name: str) -> Path:
 
 def write_dataset_json(folder: Path, content: dict) -> None:
     """Write dataset.json, by which nnU-Net knows channels, labels, reader and file ending."""
-    write_json(folder / "dataset.json", content)
+    (folder / "dataset.json").write_text(json_text(content))
 
 
 def write_splits(folder: Path, folds: list[Fold]) -> None:
     """Write splits_final.json, which nnU-Net's planner copies: `nnUNetv2_train ID 2d 0` trains on the first fold."""
-    write_json(folder / "splits_final.json", folds)
+    (folder / "splits_final.json").write_text(json_text(folds))
 
 
 def note_on_earlier_preprocessing(dataset_name: str, folds: list[Fold] | None) -> str | None:

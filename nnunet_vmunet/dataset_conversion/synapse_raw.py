@@ -52,7 +52,7 @@ def find_cases(root: Path, folders: list[Path]) -> list[Case]:
 
 def count_slices(case: Case) -> int:
     """From the headers; an InputError where image and label map do not agree."""
-    return refuse_other_grid(case.label, case.image, _BESIDE_MM).shape[2]
+    return refuse_other_grid(case.label, case.image, "download both again", _BESIDE_MM).shape[2]
 
 
 def convert(case: Case, organs: int, image: Path, label: Path) -> None:

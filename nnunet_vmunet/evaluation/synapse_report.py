@@ -66,7 +66,7 @@ class _Compare:
         for path in (case.prediction, case.reference):
             if not is_volume(path):
                 raise InputError(f"{path} is a picture: organs are compared in volumes of three dimensions")
-        grid = refuse_other_grid(case.prediction, case.reference)
+        grid = refuse_other_grid(case.prediction, case.reference, "predict the reference's own image")
         spacing = tuple(grid.spacing_mm[::-1].tolist())
         prediction, reference = (read_labels(path, (0, *self.labels)) for path in (case.prediction, case.reference))
         return CaseResult(spacing, organ_agreements(prediction, reference, self.labels, [None, spacing]))

@@ -73,7 +73,7 @@ def refuse_foreign_files(folder: Path, is_ours: Callable[[str], bool], writer: s
     Raises:
         InputError: the folder holds another file.
     """
-    for name in sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else ():
+    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
         if not is_ours(name):
             raise InputError(f"{folder} holds {name}, which no {writer} wrote: choose another folder for -o")
 

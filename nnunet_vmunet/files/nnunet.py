@@ -43,13 +43,18 @@ def read_json(file: Path, kind: type[Content]) -> Content:
 
 
 def write_json(file: Path, content: dict | list) -> None:
-    """Write a JSON file as nnU-Net indents its own; NaN becomes null, which every program can read.
+    """Write a JSON file, complete or not at all; see `json_text`.
 
     Raises:
         InputError: it cannot be written.
     """
     with atomic_file(file) as partial:
-        partial.write_text(json.dumps(_without_nan(content), indent=4, allow_nan=False) + "\n")
+        partial.write_text(json_text(content))
+
+
+def json_text(content: dict | list) -> str:
+    """JSON as nnU-Net indents its own; NaN becomes null, which every program can read."""
+    return json.dumps(_without_nan(content), indent=4, allow_nan=False) + "\n"
 
 
 def _without_nan(content):

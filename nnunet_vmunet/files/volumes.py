@@ -75,12 +75,13 @@ def read_volume(path: Path) -> np.ndarray:
     with reading(path, "as a volume"):
         if path.name.lower().endswith(NIFTI):
             return voxels_of(nifti_image(nifti_bytes(path)))
-        return real_numbers(_read_with_simpleitk(path))
+        return _three_axes(real_numbers(_read_with_simpleitk(path)))
 
 
-def refuse_other_grid(path: Path, reference: Path, tolerance_mm: float | None = None) -> Grid:
+def refuse_other_grid(path: Path, reference: Path, way_out: str, tolerance_mm: float | None = None) -> Grid:
     """The grid of both files, from their headers.
 
+    way_out: what the message tells the user to do.
     tolerance_mm: how far corners may lie apart; None is a tenth of the smallest side of a voxel.
 
     Raises:
@@ -88,15 +89,12 @@ def refuse_other_grid(path: Path, reference: Path, tolerance_mm: float | None = 
     """
     grid, wanted = read_grid(path), read_grid(reference)
     if grid.shape != wanted.shape:
-        raise InputError(
-            f"{path} has {size_text(grid.shape)} voxels, {reference} {size_text(wanted.shape)}: give two files that "
-            f"belong together"
-        )
+        raise InputError(f"{path} has {size_text(grid.shape)} voxels, {reference} {size_text(wanted.shape)}: {way_out}")
     apart_mm = grid.distance_mm(wanted)
     if apart_mm > (_BESIDE * wanted.spacing_mm.min() if tolerance_mm is None else tolerance_mm):
         raise InputError(
-            f"{path} lies up to {apart_mm:.3g} mm beside {reference}: their headers (origin, spacing, direction) "
-            f"differ, predict or export it again"
+            f"{path} lies up to {apart_mm:.3g} mm beside {reference}, by the origin, spacing and direction in their "
+            f"headers: {way_out}"
         )
     return wanted
 
@@ -134,7 +132,13 @@ def nifti_image(content: bytes) -> nib.Nifti1Image:
 
 def voxels_of(image: nib.Nifti1Image) -> np.ndarray:
     """Voxels (x, y, z) of real numbers; nibabel raises where the file holds fewer than its header says."""
-    return real_numbers(np.asanyarray(image.dataobj))
+    return _three_axes(real_numbers(np.asanyarray(image.dataobj)))
+
+
+def _three_axes(voxels: np.ndarray) -> np.ndarray:
+    if voxels.ndim != 3:
+        raise ValueError(f"its shape is {size_text(voxels.shape)}, not x, y, z")
+    return voxels
 
 
 def _nifti_class(beginning: bytes) -> type[nib.Nifti1Image]:
@@ -159,8 +163,12 @@ def _grid_by_simpleitk(path: Path) -> Grid:
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
     size = reader.GetSize()
-    if len(size) != 3 or reader.GetNumberOfComponents() != 1:
-        return Grid(size, np.eye(4))  # refused for its shape
+    if reader.GetNumberOfComponents() != 1:
+        raise InputError(
+            f"{path} is not a volume of grey values: it has {reader.GetNumberOfComponents()} values per voxel"
+        )
+    if len(size) != 3:
+        return Grid(size, np.eye(4))  # read_grid refuses it for its shape
     affine = np.eye(4)
     affine[:3, :3] = np.reshape(reader.GetDirection(), (3, 3)) * reader.GetSpacing()
     affine[:3, 3] = reader.GetOrigin()

@@ -46,7 +46,7 @@ def _volume(case: Case, prediction, reference, window: Window | None, is_ct: boo
     image = case.channels[0]
     grid = read_grid(image)
     for mask in filter(None, (case.prediction, case.reference)):
-        refuse_other_grid(mask, image)
+        refuse_other_grid(mask, image, "give the images that were predicted as -i")
     view, intensities = view_of(grid), read_volume(image).T
     return Stack(
         view.slices(intensities),

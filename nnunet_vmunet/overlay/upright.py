@@ -8,6 +8,8 @@ import numpy as np
 
 from ..files.volumes import Grid
 
+_TO_LEFT_BACK_HEAD = np.diag([-1.0, -1.0, 1.0, 1.0])  # from the grid's right, front, head
+
 # Slices that are this much thicker than their pixels were acquired as slices.
 _THICKER = 1.2
 
@@ -48,7 +50,7 @@ def view_of(grid: Grid) -> View:
     """In the plane of acquisition where the slices are clearly thicker than their pixels, else axial."""
     from nibabel.orientations import io_orientation
 
-    orientation = io_orientation(grid.affine)
+    orientation = io_orientation(_TO_LEFT_BACK_HEAD @ grid.affine)
     spacing = np.empty(3)
     spacing[orientation[:, 0].astype(int)] = grid.spacing_mm
     thickest = int(spacing.argmax())

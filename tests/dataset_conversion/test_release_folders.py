@@ -4,14 +4,9 @@ import os
 
 import pytest
 
-from nnunet_vmunet.dataset_conversion.release_folders import (
-    by_case,
-    find_folder,
-    folders_in,
-    matching_files,
-    refuse_unpaired,
-)
+from nnunet_vmunet.dataset_conversion.release_folders import find_folder, folders_in, matching_files, refuse_unpaired
 from nnunet_vmunet.errors import InputError
+from nnunet_vmunet.files.listing import by_case
 
 
 def text_files(folder):
@@ -75,5 +70,5 @@ def test_a_case_twice_is_refused(tmp_path):
 
 def test_files_without_partners_are_counted(tmp_path):
     files = {name: tmp_path / name for name in "abc"}
-    with pytest.raises(InputError, match=r"b has no mask \(nor have 1 others\)"):
+    with pytest.raises(InputError, match=r"b has no mask \(and so have 1 others\)"):
         refuse_unpaired(files, {"a": tmp_path}, "no mask")

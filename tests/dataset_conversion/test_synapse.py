@@ -178,7 +178,7 @@ def test_a_bad_file_met_by_several_processes_leaves_nothing(synapse, raw, refuse
     synapse.raw(TEST)
     synapse.label(4).write_bytes(synapse.label(4).read_bytes()[:-4])
     message = refused("convert", "synapse", "-i", synapse.root, "-d", 27, "-np", 2, "--partial")
-    assert "label0004.nii.gz cannot be read as NIfTI" in message
+    assert "label0004.nii.gz cannot be read as a volume" in message
     assert names(raw) == []
 
 

@@ -166,7 +166,7 @@ SPOILED = {
     "label_text": (GOOD, np.full((5, 6), "liver"), "cannot be read as TransUNet's form of Synapse"),
     "image_nan": (changed(np.nan), GOOD, "holds 1 voxels that are NaN or infinite"),
     "image_in_hounsfield_units": (changed(240), GOOD, "holds intensities from 0 to 240, not 0 to 1"),
-    "image_3d": (GOOD[None], GOOD, "holds an image of shape 1x5x6, wanted are 2 axes"),
+    "image_3d": (GOOD[None], GOOD, "holds an image of shape 1x5x6, not of 2 axes"),
     "label_other_shape": (GOOD, GOOD[1:], "holds labels of shape 4x6 for an image of 5x6"),
     "other_size_than_the_first_slice": (GOOD[1:], GOOD[1:], "is 4x6, case0027_slice000.npz 5x6"),
 }
@@ -214,4 +214,4 @@ def test_a_test_volume_that_is_none_is_refused(refuse, synapse):
     synapse.preprocessed({}, [1])
     with h5py.File(synapse.test_volume(1), "w") as file:
         file["image"] = file["label"] = GOOD
-    assert "case0001.npy.h5 holds an image of shape 5x6, wanted are 3 axes" in refuse()
+    assert "case0001.npy.h5 holds an image of shape 5x6, not of 3 axes" in refuse()

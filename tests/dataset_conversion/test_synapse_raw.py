@@ -162,21 +162,21 @@ def test_a_file_that_is_not_what_its_ending_says_is_refused(refuse, synapse, fil
     stored.unlink()
     name = stored.with_suffix("") if compressed else stored
     name.write_bytes(content if compressed else gzip.decompress(content))
-    assert f"{name.name} cannot be read as NIfTI, copy or download it again" in refuse()
+    assert f"{name.name} cannot be read as a volume, copy or download it again" in refuse()
 
 
 def test_a_header_that_claims_too_many_voxels_is_refused(refuse, synapse):
     synapse.raw([1])
     for file in (synapse.image(1), synapse.label(1)):
         with_header(dim=[3, 32767, 32767, 32767, 1, 1, 1, 1])(synapse, file)
-    assert "img0001.nii.gz cannot be read as NIfTI" in refuse()
+    assert "img0001.nii.gz cannot be read as a volume" in refuse()
 
 
 def test_nothing_but_the_error_is_printed(refuse, synapse):
     """nibabel logs what it repairs in a header."""
     synapse.raw([1])
     with_header(sizeof_hdr=349, magic=b"n+9")(synapse, synapse.image(1))
-    assert "img0001.nii.gz cannot be read as NIfTI" in refuse()
+    assert "img0001.nii.gz cannot be read as a volume" in refuse()
 
 
 @pytest.mark.parametrize("file", ["image", "label"])
@@ -311,20 +311,24 @@ SPOILED = {
     "label_other_shape": (
         "label",
         spoiled(lambda values: values[:-1]),
-        ["label0002.nii.gz has 5x5x4 voxels, its image", "img0002.nii.gz 6x5x4: download both again"],
+        ["label0002.nii.gz has 5x5x4 voxels,", "img0002.nii.gz 6x5x4: download both again"],
     ),
-    "label_moved": ("label", moved(0.1), ["label0002.nii.gz lies up to 0.1 mm beside its image", "img0002.nii.gz"]),
+    "label_moved": ("label", moved(0.1), ["label0002.nii.gz lies up to 0.1 mm beside", "img0002.nii.gz"]),
     "image_4d": (
         "image",
         spoiled(lambda values: values[..., None].repeat(2, axis=3)),
-        ["img0002.nii.gz is no volume: its shape is 6x5x4x2, wanted are three axes"],
+        ["img0002.nii.gz is not a volume of grey values: its shape is 6x5x4x2,"],
     ),
     "image_4d_with_one_frame": (
         "image",
         spoiled(lambda values: values[..., None]),
-        ["img0002.nii.gz is no volume: its shape is 6x5x4x1, wanted are three axes"],
+        ["img0002.nii.gz cannot be read as a volume, copy or download it again (its shape is 6x5x4x1,"],
     ),
-    "image_2d": ("image", spoiled(lambda values: values[..., 0]), ["img0002.nii.gz is no volume: its shape is 6x5,"]),
+    "image_2d": (
+        "image",
+        spoiled(lambda values: values[..., 0]),
+        ["img0002.nii.gz is not a volume of grey values: its shape is 6x5,"],
+    ),
     "image_without_extent": (
         "image",
         with_header(srow_x=[0, 0, 0, 0]),
@@ -333,16 +337,16 @@ SPOILED = {
     "image_in_colour": (
         "image",
         lambda synapse, file: synapse.save(file, np.zeros((6, 5, 4), [(c, np.uint8) for c in "RGB"])),
-        ["img0002.nii.gz cannot be read as NIfTI", "its values are of type"],
+        ["img0002.nii.gz is not a volume of grey values: it has 3 values per voxel"],
     ),
     "image_empty_file": ("image", lambda synapse, file: file.write_bytes(b""), ["img0002.nii.gz cannot be read"]),
-    "image_cut_in_the_middle": ("image", cut(100), ["img0002.nii.gz cannot be read as NIfTI, copy or download"]),
-    "image_without_its_last_byte": ("image", cut(1), ["img0002.nii.gz cannot be read as NIfTI"]),
-    "label_without_its_last_byte": ("label", cut(1), ["label0002.nii.gz cannot be read as NIfTI"]),
+    "image_cut_in_the_middle": ("image", cut(100), ["img0002.nii.gz cannot be read as a volume, copy or download"]),
+    "image_without_its_last_byte": ("image", cut(1), ["img0002.nii.gz cannot be read as a volume"]),
+    "label_without_its_last_byte": ("label", cut(1), ["label0002.nii.gz cannot be read as a volume"]),
     "image_is_a_web_page": (
         "image",
         lambda synapse, file: file.write_text("<html>404</html>"),
-        ["img0002.nii.gz cannot be read as NIfTI"],
+        ["img0002.nii.gz cannot be read as a volume"],
     ),
     "image_missing": (
         "image",
@@ -375,7 +379,7 @@ def test_a_cut_uncompressed_file_is_refused(refuse, synapse):
     plain = synapse.image(1).with_suffix("")
     plain.write_bytes(gzip.decompress(synapse.image(1).read_bytes())[:-1])
     synapse.image(1).unlink()
-    assert "img0001.nii cannot be read as NIfTI" in refuse()
+    assert "img0001.nii cannot be read as a volume" in refuse()
 
 
 def test_two_copies_of_a_folder_are_refused(refuse, synapse):

@@ -165,7 +165,7 @@ BLANK = np.zeros((8, 8), np.uint8)
         (None, BLANK, "references/b.png has no prediction in"),
         (BLANK, None, "predictions/b.png has no reference in"),
         (BLANK, np.zeros((8, 9)), "predictions/b.png is 8x8 pixels, its reference"),
-        (BLANK + 7, BLANK, "predictions/b.png holds the unknown label values 7: expected are 0, 1, 255"),
+        (BLANK + 7, BLANK, "predictions/b.png holds the unknown label values 7: the labels are 0, 1, 255"),
         (BLANK, np.arange(64).reshape(8, 8), "unknown label values 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 52 more"),
         (BLANK, np.array([[0, 1, 255]]), r"references/b.png holds the values \[1, 255\] besides 0"),
         (np.zeros((8, 8, 3)), BLANK, "predictions/b.png is an image of mode RGB"),

@@ -120,16 +120,20 @@ def test_unit_spacing_is_said_not_to_be_millimetres(run, pairs):
     assert "mm are voxels here" in run("evaluate", "synapse", *pairs.options).out
 
 
-def test_a_prediction_with_another_spacing_is_measured_in_the_references(run, two_volumes):
+@pytest.mark.parametrize("change", ["spacing", "origin", "direction"])
+def test_a_prediction_that_lies_elsewhere_is_refused(refused, two_volumes, change):
+    """A mirrored prediction must not be scored as if it lay on its reference."""
     file = two_volumes.predictions / "case1.nii.gz"
     image = sitk.ReadImage(str(file))
-    image.SetSpacing((1, 1, 1))
+    if change == "spacing":
+        image.SetSpacing((1, 1, 1))
+    elif change == "origin":
+        image.SetOrigin((0, 0, 2))
+    else:
+        image.SetDirection((-1, 0, 0, 0, 1, 0, 0, 0, 1))
     sitk.WriteImage(image, str(file))
-    outcome = run("evaluate", "synapse", *two_volumes.options)
-    assert "In 1 of 2 volumes the prediction's spacing is not the reference's" in outcome.out
-    _, rows = evaluated(two_volumes.predictions / "metrics")
-    liver = synapse_metrics(*labels_of(two_volumes)[0], SPACING)[5]
-    assert float(rows[0]["liver hd95_mm"]) == pytest.approx(liver["hd95"])
+    message = refused("evaluate", "synapse", *two_volumes.options)
+    assert f"{file} lies up to" in message and str(two_volumes.references / "case1.nii.gz") in message
 
 
 def test_the_organs_are_those_of_the_dataset_json(run, two_volumes):
@@ -174,10 +178,10 @@ def test_a_real_scan_against_a_shifted_copy(run, shared, pairs):
     [
         (None, volume(0), "references/b.nii.gz has no prediction in"),
         (volume(0), None, "predictions/b.nii.gz has no reference in"),
-        (volume(0), volume(0)[:5], "predictions/b.nii.gz is 20x40x12 voxels, its reference"),
-        (volume(0), volume(0) + 4, "references/b.nii.gz holds the unknown label values 9, 10, 11, 12: expected are"),
+        (volume(0), volume(0)[:5], "predictions/b.nii.gz has 20x40x12 voxels,"),
+        (volume(0), volume(0) + 4, "references/b.nii.gz holds the unknown label values 9, 10, 11, 12: the labels are"),
         (volume(0) + np.float32(0.5), volume(0), "predictions/b.nii.gz holds the unknown label values 0.5, 1.5,"),
-        (volume(0) - np.int16(1), volume(0), "predictions/b.nii.gz holds the unknown label values -1: expected"),
+        (volume(0) - np.int16(1), volume(0), "predictions/b.nii.gz holds the unknown label values -1: the labels"),
     ],
     ids=["no prediction", "no reference", "shapes", "thirteen organs", "halves", "negative"],
 )
@@ -200,4 +204,6 @@ def test_a_volume_that_is_cut_off_is_named(refused, two_volumes, kept):
 def test_what_is_no_volume_is_refused(refused, pairs, name, shape):
     blank = np.zeros(shape, np.uint8)
     pairs.add(name, blank, blank, spacing_zyx=(1,) * len(shape))
-    assert f"{name} has shape {shape}: organs are compared in volumes" in refused("evaluate", "synapse", *pairs.options)
+    reason = {2: "its shape is 9x8", 4: "values per voxel"}[len(shape)] if name == "a.nii" else "is a picture"
+    message = refused("evaluate", "synapse", *pairs.options)
+    assert name in message and reason in message

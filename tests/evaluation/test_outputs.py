@@ -6,8 +6,9 @@ import json
 import pytest
 
 from nnunet_vmunet.errors import InputError
-from nnunet_vmunet.evaluation.outputs import make_folder, write_csv, write_json
+from nnunet_vmunet.evaluation.outputs import make_folder, write_csv
 from nnunet_vmunet.files.atomic import atomic_file
+from nnunet_vmunet.files.nnunet import write_json
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, ZeroDivisionError])

@@ -47,5 +47,5 @@ def test_label_255_among_others_is_a_label(tmp_path):
 @pytest.mark.parametrize("unknown", [7, 255])
 def test_values_that_the_dataset_json_does_not_name_are_refused(tmp_path, unknown):
     write_mask(tmp_path / "mask.png", np.array([[0, 1, 2, unknown]]))
-    with pytest.raises(InputError, match=f"mask.png holds the unknown label values? {unknown}: expected are 0, 1, 2"):
+    with pytest.raises(InputError, match=f"mask.png holds the unknown label values? {unknown}: the labels are 0, 1, 2"):
         read_label_image(tmp_path / "mask.png", {0, 1, 2})

@@ -6,10 +6,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 from nibabel.orientations import axcodes2ornt, ornt_transform
-from studies import write_volume
 
-from nnunet_vmunet.errors import InputError
-from nnunet_vmunet.overlay.upright import read_grid, read_intensities, refuse_other_grids, view_of
+from nnunet_vmunet.files.volumes import read_grid, read_volume
+from nnunet_vmunet.overlay.upright import view_of
 
 ORIENTATIONS = ["".join(codes) for axes in permutations(("RL", "AP", "SI")) for codes in product(*axes)]
 
@@ -31,7 +30,7 @@ def stored_as(image: nib.Nifti1Image, codes: str) -> nib.Nifti1Image:
 def slices_of(path, image: nib.Nifti1Image):
     nib.save(image, path)
     view = view_of(read_grid(path))
-    return view, view.slices(read_intensities(path))
+    return view, view.slices(read_volume(path).T)
 
 
 def marker(slices: np.ndarray) -> list[int]:
@@ -73,41 +72,3 @@ def test_an_oblique_volume_is_drawn_along_its_nearest_axes(tmp_path):
     image = stored_as(patient(), "SAL")
     _, slices = slices_of(tmp_path / "mr.nii", nib.Nifti1Image(image.get_fdata(), turn @ image.affine))
     assert marker(slices) == [6, 0, 4]
-
-
-@pytest.mark.parametrize(
-    ("shape", "affine", "reason"),
-    [
-        ((4, 5, 7), np.eye(4), "mask.nii is 4x5x7 voxels, its image .*image.nii 4x5x6"),
-        ((4, 5, 6), np.diag([2, 1, 1, 1]), "mask.nii lies up to 3 mm beside its image .*image.nii"),
-        ((4, 5, 6), np.diag([-1, 1, 1, 1]), "mask.nii lies up to 6 mm beside its image"),
-        ((4, 5), np.eye(4), "mask.nii is no volume of grey values: its shape is 4x5, wanted are three axes"),
-    ],
-    ids=["shape", "spacing", "flipped", "two axes"],
-)
-def test_a_mask_on_another_grid_is_refused(tmp_path, shape, affine, reason):
-    write_volume(tmp_path / "image.nii", np.zeros((4, 5, 6), np.uint8))
-    write_volume(tmp_path / "mask.nii", np.zeros(shape, np.uint8), affine)
-    with pytest.raises(InputError, match=reason):
-        refuse_other_grids(tmp_path / "image.nii", [tmp_path / "mask.nii"])
-
-
-def test_rounding_in_headers_is_no_other_grid(tmp_path):
-    write_volume(tmp_path / "image.nii", np.zeros((4, 5, 6), np.uint8))
-    write_volume(tmp_path / "mask.nii", np.zeros((4, 5, 6), np.uint8), np.diag([1.00001, 1, 1, 1]))
-    refuse_other_grids(tmp_path / "image.nii", [tmp_path / "mask.nii"])
-
-
-def test_what_is_no_volume_is_named(tmp_path):
-    (tmp_path / "broken.nii.gz").write_bytes(b"no volume")
-    with pytest.raises(InputError, match=r"broken.nii.gz cannot be read as a volume, copy it again"):
-        read_grid(tmp_path / "broken.nii.gz")
-
-
-def test_a_volume_that_is_cut_off_is_named(tmp_path):
-    """SimpleITK reads it without a word, and what it lacks as 0."""
-    file = tmp_path / "cut.nii.gz"
-    write_volume(file, np.random.default_rng(0).integers(0, 1000, (20, 30, 40)).astype(np.int16), np.eye(4))
-    file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(InputError, match=r"cut.nii.gz cannot be read as a volume, copy it again"):
-        read_intensities(file)

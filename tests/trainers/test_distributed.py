@@ -383,7 +383,9 @@ def test_ranks_validate_unequal_numbers_of_images(name, recorded, relative_error
     one, *ranks = recorded.trained[name]
     assert [len(rank.logits) for rank in ranks] == [2, 1]
     for ours, theirs in zip(one.logits, (ranks[0].logits[0], ranks[1].logits[0], ranks[0].logits[1]), strict=True):
-        assert relative_error(theirs, ours) < torch.finfo(theirs.dtype).eps  # nnU-Net's sums are float16
+        # nnU-Net rounds to float16 twice, when it weights a window and when it divides by the weights: what is nearly
+        # equal before can be one step apart after each.
+        assert relative_error(theirs, ours) < 2 * torch.finfo(theirs.dtype).eps
 
 
 @pytest.fixture
