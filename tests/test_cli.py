@@ -1,4 +1,9 @@
+import os
+import subprocess
+import sys
+
 import pytest
+from PIL import Image
 
 from nnunet_vmunet import cli
 from nnunet_vmunet.errors import InputError
@@ -57,3 +62,24 @@ def test_failures_end_in_an_exit_code_and_one_line(raised, code, message, monkey
     monkeypatch.setattr("nnunet_vmunet.demo.demo", fail)
     assert cli.main(["demo"]) == code
     assert capsys.readouterr().err == message
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+def test_a_reader_that_closes_the_pipe_early_ends_a_command_quietly_with_its_files_written(tmp_path, unbuffered):
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (8, 6)).save(tmp_path / "photos" / "a.png")
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = ["convert", "images", "-i", "photos", "-o", "scans", "-np", "1"]
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; from nnunet_vmunet.cli import main; sys.exit(main({command!r}))"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [file.name for file in (tmp_path / "scans").iterdir()] == ["a_0000.png"]

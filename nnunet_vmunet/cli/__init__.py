@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from typing import TextIO
 
 from .. import __version__
 from ..errors import InputError
@@ -21,7 +25,10 @@ def main(argv: list[str] | None = None) -> int:
     _print_whatever_a_name_holds()
     args = parser().parse_args(argv)
     try:
-        return args.run(args) or 0
+        with redirect_stdout(_UntilClosed(sys.stdout)):
+            code = args.run(args) or 0
+            sys.stdout.flush()
+            return code
     except InputError as error:
         print(f"nnunet-vmunet: error: {error}", file=sys.stderr)
         return 2
@@ -30,13 +37,39 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Of the whole command line."""
+    """The parser of the whole command line."""
     parser = argparse.ArgumentParser(prog="nnunet-vmunet", description="VM-UNet for stock nnU-Net.")
     parser.add_argument("--version", action="version", version=f"nnunet-vmunet {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in COMMANDS:
         command.add(commands)
     return parser
+
+
+class _UntilClosed:
+    """Standard output that a reader such as `head` may close early: the command goes on and writes its files."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with self._quietly():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._quietly():
+            self._stream.flush()
+
+    def __getattr__(self, name: str):
+        return getattr(self._stream, name)
+
+    @contextmanager
+    def _quietly(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:  # nobody reads what follows either, nor what Python flushes as it exits
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
 
 def _print_whatever_a_name_holds() -> None:
