@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor
 
-from . import naive
-from .backends import READ_HALF, choose
+from . import backends, naive
 from .operator import ss2d_scan_op
 
 __all__ = ["ss2d_scan"]
@@ -41,11 +40,11 @@ def ss2d_scan(
         RuntimeError: the chosen backend cannot run here.
     """
     _check_shapes(x, delta, A, B, C, D, delta_bias, delta_weight)
-    backend = choose(x.device, backend)
+    backend = backends.choose(x.device, backend)
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     A, D, delta_bias = (tensor.to(dtype) for tensor in (A, D, delta_bias))
     delta_weight = None if delta_weight is None else delta_weight.to(dtype)
-    kept = HALF if backend in READ_HALF else ()
+    kept = HALF if backends.get(backend).reads_half else ()
     x, delta, B, C = (tensor if tensor.dtype in kept else tensor.to(dtype) for tensor in (x, delta, B, C))
     if backend == "naive":  # the truth takes no operator and no backward pass of ours: plain torch, plain autograd
         with torch.autocast(x.device.type, enabled=False):

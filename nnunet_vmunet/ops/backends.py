@@ -1,7 +1,7 @@
 """Which scan runs: what each backend needs, and the one place where it is chosen.
 
-To add a backend: a module with `forward`, `backward` and `states_shape` (see `blocked`), its name in `MODULES`,
-a predicate that says why it cannot run, in `why_not`, and a rung in `_fastest`.
+To add a backend: a module with `forward`, `backward` and `states_shape` (see docs/extending.md), and a line in
+`BACKENDS`.
 """
 
 import importlib
@@ -9,61 +9,21 @@ import importlib.util
 import os
 import shutil
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
 
 import torch
 
-MODULES = {"blocked": ".blocked", "numba": ".numba_cpu", "triton": ".triton_gpu", "mamba_ssm": ".mamba_cuda"}
-NAMES = ("naive", *MODULES)
-READ_HALF = ("triton",)  # take x, delta, B and C as autocast left them, so that no wider copies are kept
 VARIABLE = "NNUNET_VMUNET_SCAN"
 OLDEST_TORCH_FOR_TRITON = (2, 8)  # it comes with Triton 3.4; 3.3 cannot compile the backward pass for odd channels
 OLDEST_GPU_FOR_TRITON = (7, 0)
 C_COMPILERS = ("gcc", "clang")  # as Triton looks for them
 
 
-def choose(device: torch.device, backend: str = "auto") -> str:
-    """The backend's name for tensors on `device`.
-
-    Args:
-        backend: a name from `NAMES`, or "auto": what the environment variable NNUNET_VMUNET_SCAN names, else the
-            fastest that can run.
-
-    Raises:
-        ValueError: unknown name.
-        RuntimeError: the named backend cannot run; the message says why.
-    """
-    if backend == "auto":
-        backend = os.environ.get(VARIABLE, "auto")
-    if backend != "auto":
-        _require(backend, device)
-        return backend
-    return _fastest(device)
-
-
-# torch.compile then calls `choose` while it traces, instead of tracing it, which a warning or an import would end. It
-# is what torch.compiler.assume_constant_result sets; to call that now would import torch._dynamo, and Triton with it.
-choose._dynamo_marked_constant = True  # type: ignore[attr-defined]  # functions take attributes, Callable does not
-
-
-@cache
-def _fastest(device: torch.device) -> str:
-    """Looked for once: the search takes 50 µs, a network scans 15 times, and what is installed stays installed."""
-    if device.type != "cuda":
-        return "numba" if why_not_numba(device) is None else "blocked"
-    if why_not_triton(device) is None:
-        return "triton"
-    if why_not_mamba_ssm(device) is None:
-        return "mamba_ssm"
-    _warn_that_blocked_is_slow(device)
-    return "blocked"
-
-
-def why_not(backend: str, device: torch.device) -> str | None:
-    """The reason why a backend of `NAMES` cannot run on `device`, or None if it can."""
-    reasons = {"numba": why_not_numba, "triton": why_not_triton, "mamba_ssm": why_not_mamba_ssm}
-    return reasons[backend](device) if backend in reasons else None
+def runs_everywhere(device: torch.device) -> None:
+    """No reason why not, for a backend in plain torch."""
 
 
 def why_not_numba(device: torch.device) -> str | None:
@@ -82,7 +42,7 @@ def why_not_triton(device: torch.device) -> str | None:
     """
     interpreted = device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"
     if torch.version.hip or not (device.type == "cuda" or interpreted):
-        return f"it runs on NVIDIA GPUs and the tensors are on {device}"
+        return f"it runs on NVIDIA GPUs and the tensors are on {_described(device)}"
     if importlib.util.find_spec("triton") is None:
         return "Triton is not installed: pip install triton (on Windows, triton-windows)"
     if torch.__version__ < OLDEST_TORCH_FOR_TRITON:  # type: ignore[operator]  # typed for strings, compares tuples too
@@ -97,7 +57,7 @@ def why_not_triton(device: torch.device) -> str | None:
 def why_not_mamba_ssm(device: torch.device) -> str | None:
     """The reason why the mamba_ssm backend cannot run on `device`, or None if it can."""
     if device.type != "cuda":
-        return f"it runs on GPUs and the tensors are on {device}"
+        return f"it runs on CUDA's GPUs and the tensors are on {device}"
     if importlib.util.find_spec("selective_scan_cuda") is None:
         return (
             "selective_scan_cuda, mamba-ssm's CUDA extension, is not installed: "
@@ -110,25 +70,99 @@ def why_not_mamba_ssm(device: torch.device) -> str | None:
     return None
 
 
-def load(backend: str) -> ModuleType:
-    """The backend's module, imported at its first use."""
-    return importlib.import_module(MODULES[backend], __package__)
+@dataclass(frozen=True)
+class Backend:
+    """What the package knows of a backend before it imports it."""
+
+    name: str
+    module: str  # in this package, imported at its first use
+    why_not: Callable[[torch.device], str | None]  # the reason why it cannot run on a device, or None if it can
+    reads_half: bool = False  # takes x, delta, B and C as autocast left them, so that no wider copies are kept
 
 
-def _require(backend: str, device: torch.device) -> None:
-    if backend not in NAMES:
-        raise ValueError(
-            f"unknown scan backend {backend!r} (argument `backend` or {VARIABLE}): choose from auto, {', '.join(NAMES)}"
-        )
-    reason = why_not(backend, device)
-    if reason:
+# "auto" takes the first that can run.
+BACKENDS = (
+    Backend("numba", ".numba_cpu", why_not_numba),
+    Backend("triton", ".triton_gpu", why_not_triton, reads_half=True),
+    Backend("mamba_ssm", ".mamba_cuda", why_not_mamba_ssm),
+    Backend("blocked", ".blocked", runs_everywhere),
+    Backend("naive", ".naive", runs_everywhere),
+)
+NAMES = tuple(backend.name for backend in BACKENDS)
+
+
+def choose(device: torch.device, backend: str = "auto") -> str:
+    """The backend's name for tensors on `device`.
+
+    Args:
+        backend: a name from `NAMES`, or "auto": what the environment variable NNUNET_VMUNET_SCAN names, else the
+            first of `BACKENDS` that can run. Where that is plain torch, a warning says once what would be faster.
+
+    Raises:
+        ValueError: unknown name.
+        RuntimeError: the named backend cannot run; the message says why.
+    """
+    if backend == "auto":
+        backend = os.environ.get(VARIABLE, "auto")
+    if backend == "auto":
+        return fastest(device)
+    if reason := why_not(backend, device):
         raise RuntimeError(f"the scan backend {backend!r} cannot run here: {reason}")
+    return backend
 
 
-def _warn_that_blocked_is_slow(device: torch.device) -> None:
+# torch.compile then calls `choose` while it traces, instead of tracing it, which a warning or an import would end. It
+# is what torch.compiler.assume_constant_result sets; to call that now would import torch._dynamo, and Triton with it.
+choose._dynamo_marked_constant = True  # type: ignore[attr-defined]  # functions take attributes, Callable does not
+
+
+@cache
+def fastest(device: torch.device) -> str:
+    """The first of `BACKENDS` that can run on `device`.
+
+    It is looked for once: the search takes 50 µs, a network scans 15 times, and what is installed stays installed.
+    """
+    reasons = {}
+    for backend in BACKENDS:
+        reason = backend.why_not(device)
+        if reason is None:
+            break
+        reasons[backend.name] = reason
+    if backend.why_not is runs_everywhere:
+        _warn_of_plain_torch(device, reasons)
+    return backend.name
+
+
+def get(name: str) -> Backend:
+    """The backend of this name.
+
+    Raises:
+        ValueError: unknown name.
+    """
+    for backend in BACKENDS:
+        if backend.name == name:
+            return backend
+    known = ", ".join(("auto", *NAMES))
+    raise ValueError(f"unknown scan backend {name!r} (argument `backend` or {VARIABLE}): choose from {known}")
+
+
+def why_not(name: str, device: torch.device) -> str | None:
+    """The reason why a backend cannot run on `device`, or None if it can."""
+    return get(name).why_not(device)
+
+
+def load(name: str) -> ModuleType:
+    """The backend's module, imported at its first use."""
+    return importlib.import_module(get(name).module, __package__)
+
+
+def _warn_of_plain_torch(device: torch.device, reasons: dict[str, str]) -> None:
+    faster = "".join(f" {name} would be faster, but {reason}." for name, reason in reasons.items())
     warnings.warn(
-        "the scan runs in plain torch on this GPU, many times slower than it could. "
-        f"triton would be the fastest, but {why_not_triton(device)}. "
-        f"mamba_ssm would be faster, but {why_not_mamba_ssm(device)}.",
-        stacklevel=2,
+        f"the scan runs in plain torch on {_described(device)}, many times slower than it could.{faster}", stacklevel=2
     )
+
+
+def _described(device: torch.device) -> str:
+    """The device, which torch calls cuda on an AMD GPU too."""
+    return f"{device} of ROCm" if device.type == "cuda" and torch.version.hip else str(device)

@@ -1,8 +1,8 @@
 """The selective scan in plain torch, for every device: only the recurrence itself is a Python loop.
 
 `STEPS` steps share one exp and a few matrix products. The state is laid out (g, n, d), channels innermost,
-so that the loop's one instruction per step runs over long contiguous rows. The backward pass keeps the state
-at every block's start and rebuilds the states in between.
+so that the loop's one instruction per step runs over long contiguous rows. The forward pass keeps the state
+at every block's start; the backward pass rebuilds the states in between.
 
 Shapes: l steps, g = batch·4 sequences, d channels, n states, t ≤ STEPS steps of one block.
 """
@@ -15,9 +15,10 @@ from torch import Tensor
 
 from .directions import to_pixels, to_sequences
 from .naive import SOFTPLUS_LINEAR_ABOVE
+from .projection import project, project_backward
 
-STEPS = 32  # of 16, 32 and 64 the fastest on two CPU cores, forward and backward, at stage 1
-CACHED_ELEMENTS = 2**19  # of a block's states, 2 MB in float32: batches beyond it fell out of the cache
+STEPS = 32  # in a block
+CACHED_ELEMENTS = 2**19  # of a block's states, 2 MB in float32: so many stay in a core's cache
 
 
 class Sequences(NamedTuple):
@@ -31,45 +32,48 @@ class Sequences(NamedTuple):
     D: Tensor  # (g, d)
 
 
-def forward(x, delta, A, B, C, D, delta_bias, save_states: bool) -> tuple[Tensor, Tensor]:
+def forward(x, delta, delta_weight, A, B, C, D, delta_bias, save_states: bool) -> tuple[Tensor, Tensor]:
     """The scan's output (b, h, w, d), and every block's initial state (blocks, g, n, d) if asked for."""
-    delta = delta.movedim(0, 3)
     y = torch.empty_like(x, memory_format=torch.contiguous_format)
     states = x.new_empty(states_shape(x, A) if save_states else 0)
     for images, sequences in _groups(x, A):
-        s = _sequences(x[images], delta[images], A, B[images], C[images], D, delta_bias)
+        steps = project(to_sequences(delta[images]), delta_weight)
+        s = _sequences(x[images], steps, A, B[images], C[images], D, delta_bias)
         (walked,) = _per_pixel((_forward(s, states[:, sequences] if save_states else None),), x[images])
         y[images] = walked.sum(3)
     return y, states
 
 
-def backward(dy, states, x, delta, A, B, C, D, delta_bias) -> tuple[Tensor, ...]:
-    """Gradients of (x, delta, A, B, C, D, delta_bias)."""
-    delta = delta.movedim(0, 3)
-    per_image, summed = [], []
+def backward(dy, states, x, delta, delta_weight, A, B, C, D, delta_bias) -> tuple[Tensor, ...]:
+    """Gradients of (x, delta, delta_weight, A, B, C, D, delta_bias)."""
+    per_image, summed, dweights = [], [], []
     for images, sequences in _groups(x, A):
-        s = _sequences(x[images], delta[images], A, B[images], C[images], D, delta_bias)
-        dys = to_sequences(dy[images].unsqueeze(3).expand_as(delta[images])).flatten(1, 2)
-        dx, ddelta, dA, dB, dC = _backward(s, dys, states[:, sequences])
-        pixels = _per_pixel((dx, ddelta, dB, dC), x[images])
+        ranks = to_sequences(delta[images])
+        s = _sequences(x[images], project(ranks, delta_weight), A, B[images], C[images], D, delta_bias)
+        dys = _four_walks(dy[images])
+        dx, dsteps, dA, dB, dC = _backward(s, dys, states[:, sequences])
+        dranks, dweight = project_backward(dsteps.unflatten(1, (-1, 4)), ranks, delta_weight)
+        pixels = _per_pixel((dx, dranks.flatten(1, 2), dB, dC), x[images])
         per_image.append((pixels[0].sum(3), *pixels[1:]))
-        summed.append((dA, (dys * s.x).sum(0), ddelta.sum(0)))
+        summed.append((dA, (dys * s.x).sum(0), dsteps.sum(0)))
+        dweights.append(dweight)
     dx, ddelta, dB, dC = (torch.cat(parts) for parts in zip(*per_image, strict=True))
     dA, dD, dbias = (torch.cat(parts).unflatten(0, (-1, 4)).sum(0) for parts in zip(*summed, strict=True))
-    return dx, ddelta.movedim(3, 0), dA.transpose(1, 2), dB, dC, dD, dbias
+    return dx, ddelta, torch.stack(dweights).sum(0), dA.transpose(1, 2), dB, dC, dD, dbias
 
 
 def states_shape(x: Tensor, A: Tensor) -> tuple[int, ...]:
-    """Of the states that `forward` keeps for x (b, h, w, d) and A (4, d, n)."""
+    """The shape of the states that `forward` keeps for x (b, h, w, d) and A (4, d, n)."""
     batch, height, width, channels = x.shape
     return -(-height * width // STEPS), batch * 4, A.shape[-1], channels
 
 
-def _sequences(x, delta, A, B, C, D, delta_bias) -> Sequences:
+def _sequences(x, steps, A, B, C, D, delta_bias) -> Sequences:
+    """`steps` (l, b, 4, d) are delta's, before bias and softplus; the other tensors are as in `forward`."""
     batch = len(x)
     return Sequences(
-        x=to_sequences(x.unsqueeze(3).expand_as(delta)).flatten(1, 2),
-        delta=F.softplus(to_sequences(delta) + delta_bias, threshold=SOFTPLUS_LINEAR_ABOVE).flatten(1, 2),
+        x=_four_walks(x),
+        delta=F.softplus(steps + delta_bias, threshold=SOFTPLUS_LINEAR_ABOVE).flatten(1, 2),
         A=A.transpose(1, 2).repeat(batch, 1, 1),
         B=to_sequences(B).flatten(1, 2),
         C=to_sequences(C).flatten(1, 2),
@@ -77,8 +81,13 @@ def _sequences(x, delta, A, B, C, D, delta_bias) -> Sequences:
     )
 
 
+def _four_walks(pixels: Tensor) -> Tensor:
+    """(b, h, w, d) to (l, g, d)."""
+    return to_sequences(pixels.unsqueeze(3).expand(-1, -1, -1, 4, -1)).flatten(1, 2)
+
+
 def _groups(x: Tensor, A: Tensor) -> list[tuple[slice, slice]]:
-    """Images that are scanned together, and their sequences: on a CPU few enough for its cache."""
+    """The images that are scanned together, and their sequences: on a CPU few enough for its cache."""
     batch, height, width, channels = x.shape
     images = batch
     if x.device.type == "cpu":

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from .directions import to_pixels, to_sequences
+from .projection import project, project_backward
 
 ARGUMENTS = {"fwd": 9, "bwd": 14}  # of mamba-ssm 1.0 to 2.3
 STEPS = 2048  # from one saved state to the next, fixed in the extension
@@ -45,34 +46,36 @@ def _installed_version() -> str:
 check_signatures(selective_scan_cuda)
 
 
-def forward(x, delta, A, B, C, D, delta_bias, save_states: bool) -> tuple[Tensor, Tensor]:
+def forward(x, delta, delta_weight, A, B, C, D, delta_bias, save_states: bool) -> tuple[Tensor, Tensor]:
     """The scan's output (b, h, w, d), and the state every 2048 steps (b, 4·d, blocks, 2·n) if asked for.
 
     Raises:
         RuntimeError: float64, or more than 256 states.
     """
     _check(x, A)
-    y, states = selective_scan_cuda.fwd(*_sequences(x, delta, A, B, C, D, delta_bias), None, *_bias(delta_bias))
+    inputs = _inputs(x, to_sequences(delta), delta_weight, A, B, C, D)
+    y, states = selective_scan_cuda.fwd(*inputs, None, *_bias(delta_bias))
     return _sum_over_directions(y, x), states if save_states else x.new_empty(0)
 
 
-def backward(dy, states, x, delta, A, B, C, D, delta_bias) -> tuple[Tensor, ...]:
-    """Gradients of (x, delta, A, B, C, D, delta_bias)."""
-    inputs = _sequences(x, delta, A, B, C, D, delta_bias)
-    dys = _walks(dy.unsqueeze(3).expand(*dy.shape[:3], 4, -1)).flatten(1, 2)
+def backward(dy, states, x, delta, delta_weight, A, B, C, D, delta_bias) -> tuple[Tensor, ...]:
+    """Gradients of (x, delta, delta_weight, A, B, C, D, delta_bias)."""
+    ranks = to_sequences(delta)
+    inputs = _inputs(x, ranks, delta_weight, A, B, C, D)
     bias, softplus = _bias(delta_bias)
-    grads = selective_scan_cuda.bwd(*inputs, None, bias, dys, states, None, None, softplus, False)
-    dx, ddelta, dA, dB, dC, dD, dbias = grads[:7]
-    ddelta = _pixels(ddelta.unflatten(1, (4, -1)), x).movedim(3, 0)
+    grads = selective_scan_cuda.bwd(*inputs, None, bias, _four_walks(dy), states, None, None, softplus, False)
+    dx, dsteps, dA, dB, dC, dD, dbias = grads[:7]
+    dranks, dweight = project_backward(_steps_first(dsteps.unflatten(1, (4, -1))), ranks, delta_weight)
+    ddelta = to_pixels(dranks, *x.shape[1:3])
     dB, dC = (_pixels(grad, x).to(like.dtype) for grad, like in ((dB, B), (dC, C)))
     dA, dD, dbias = (
         grad.unflatten(0, (4, -1)).to(like.dtype) for grad, like in ((dA, A), (dD, D), (dbias, delta_bias))
     )
-    return _sum_over_directions(dx, x), ddelta, dA, dB, dC, dD, dbias
+    return _sum_over_directions(dx, x), ddelta, dweight, dA, dB, dC, dD, dbias
 
 
 def states_shape(x: Tensor, A: Tensor) -> tuple[int, ...]:
-    """Of the states that `forward` keeps for x (b, h, w, d) and A (4, d, n)."""
+    """The shape of the states that `forward` keeps for x (b, h, w, d) and A (4, d, n)."""
     batch, height, width, channels = x.shape
     return batch, 4 * channels, -(-height * width // STEPS), 2 * A.shape[-1]
 
@@ -84,12 +87,15 @@ def _check(x: Tensor, A: Tensor) -> None:
         raise RuntimeError(f"the scan backend 'mamba_ssm' takes at most {MOST_STATES} states, got {A.shape[-1]}")
 
 
-def _sequences(x, delta, A, B, C, D, delta_bias) -> tuple[Tensor, ...]:
-    """u and delta (b, 4·d, l), A (4·d, n), B and C (b, 4, n, l), D (4·d): what the extension's functions begin with."""
-    u = _walks(x.unsqueeze(3).expand(*x.shape[:3], 4, -1)).flatten(1, 2)
-    dts = _walks(delta.movedim(0, 3).to(x.dtype)).flatten(1, 2)
+def _inputs(x, ranks, delta_weight, A, B, C, D) -> tuple[Tensor, ...]:
+    """u and delta (b, 4·d, l), A (4·d, n), B and C (b, 4, n, l), D (4·d): what the extension's functions begin with.
+
+    `ranks` (l, b, 4, r) is delta as the directions meet it, before the product with its weight.
+    """
+    dts = _steps_last(project(ranks, delta_weight).to(x.dtype)).flatten(1, 2)
     A, D = (tensor.flatten(0, 1).float().contiguous() for tensor in (A, D))
-    return u, dts, A, _walks(B.to(x.dtype)), _walks(C.to(x.dtype)), D
+    B, C = (_steps_last(to_sequences(tensor.to(x.dtype))) for tensor in (B, C))
+    return _four_walks(x), dts, A, B, C, D
 
 
 def _bias(delta_bias: Tensor) -> tuple[Tensor, bool]:
@@ -97,14 +103,24 @@ def _bias(delta_bias: Tensor) -> tuple[Tensor, bool]:
     return delta_bias.flatten().float().contiguous(), True
 
 
-def _walks(pixels: Tensor) -> Tensor:
-    """(b, h, w, 4, c) to (b, 4, c, l), contiguous."""
-    return to_sequences(pixels).permute(1, 2, 3, 0).contiguous()
+def _four_walks(pixels: Tensor) -> Tensor:
+    """(b, h, w, d) to (b, 4·d, l), contiguous."""
+    return _steps_last(to_sequences(pixels.unsqueeze(3).expand(-1, -1, -1, 4, -1))).flatten(1, 2)
+
+
+def _steps_last(walks: Tensor) -> Tensor:
+    """(l, b, 4, c) to (b, 4, c, l), contiguous, as the extension wants it."""
+    return walks.permute(1, 2, 3, 0).contiguous()
+
+
+def _steps_first(walks: Tensor) -> Tensor:
+    """(b, 4, c, l) to (l, b, 4, c)."""
+    return walks.permute(3, 0, 1, 2)
 
 
 def _pixels(walks: Tensor, x: Tensor) -> Tensor:
-    """(b, 4, c, l) to (b, h, w, 4, c): undoes `_walks`."""
-    return to_pixels(walks.permute(3, 0, 1, 2), *x.shape[1:3])
+    """(b, 4, c, l) to (b, h, w, 4, c)."""
+    return to_pixels(_steps_first(walks), *x.shape[1:3])
 
 
 def _sum_over_directions(walks: Tensor, x: Tensor) -> Tensor:

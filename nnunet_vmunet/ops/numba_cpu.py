@@ -16,7 +16,6 @@ from . import threads
 from .directions import to_sequences
 from .projection import project_backward
 
-PROJECTS = True  # delta with its weight
 VECTOR = 16  # float32 are in a vector; the kernels want whole ones
 WIDEST_TILE = 48  # channels; the rows and states of 48 channels stay in the first-level cache
 
@@ -46,14 +45,14 @@ def backward(dy, states, x, delta, delta_weight, A, B, C, D, delta_bias) -> tupl
     arrays = _arrays(_order(*x.shape[1:3]), dy, states, *inputs, dx, ddelta, dA, dB, dC, dD, dbias)
     threads.run(lambda *jobs: kernels.backward(*jobs, width, *arrays), batch_size * tiles)
     dx, ddelta = dx[..., :channels].reshape(x.shape), ddelta[..., :channels].reshape(4, *x.shape)
-    ddelta, dweight = project_backward(ddelta, delta, delta_weight)
+    ddelta, dweight = project_backward(ddelta.movedim(0, 3), delta, delta_weight)
     dA, dD, dbias = (grad.sum(0)[..., :channels] for grad in (dA, dD, dbias))
     dB, dC = dB.sum(0).reshape(B.shape), dC.sum(0).reshape(C.shape)
     return dx, ddelta, dweight, dA.transpose(1, 2), dB, dC, dD, dbias
 
 
 def states_shape(x: Tensor, A: Tensor) -> tuple[int, ...]:
-    """Of the states that `forward` keeps for x (b, h, w, d) and A (4, d, n)."""
+    """The shape of the states that `forward` keeps for x (b, h, w, d) and A (4, d, n)."""
     batch, height, width, channels = x.shape
     return batch, 4, -(-height * width // kernels.STEPS), A.shape[-1], -(-channels // VECTOR) * VECTOR
 
@@ -66,8 +65,9 @@ def _order(height: int, width: int) -> Tensor:
 
 
 def _tiles(x: Tensor) -> tuple[int, int]:
-    """Channels of a tile, and tiles of an image: as wide as WIDEST_TILE allows, narrower where a thread would have
-    no work.
+    """The channels of a tile, and the number of tiles of an image.
+
+    A tile is as wide as WIDEST_TILE allows, and narrower where a thread would have no work.
     """
     vectors = -(-x.shape[-1] // VECTOR)
     threads_at_least = max(torch.get_num_threads(), 2)  # not 1, so that one thread and two give the same sums
@@ -77,7 +77,7 @@ def _tiles(x: Tensor) -> tuple[int, int]:
 
 
 def _inputs(x, delta, delta_weight, A, B, C, D, delta_bias) -> list[Tensor]:
-    """What the kernels read, the pixels of an image in one axis."""
+    """The arrays that the kernels read, with the pixels of an image in one axis."""
     if delta_weight is None:
         delta, delta_weight = _whole_vectors(delta), D.new_empty(4, D.shape[1], 0)
     x, D, delta_bias = (_whole_vectors(tensor) for tensor in (x, D, delta_bias))

@@ -1,20 +1,16 @@
 """One torch operator for all backends, with the registrations that make it compose.
 
 `torch.compile`, `torch.export` and autocast see an opaque operator with known shapes, whichever backend runs.
-A backend is a module with `forward`, `backward` and `states_shape`; `backends.load` imports it. Its shapes are those
-of `nnunet_vmunet.ops.ss2d_scan`, but for delta and its gradient, which are (4, b, h, w, d): `project` yields them so,
-and nobody has to copy them. A backend with PROJECTS = True gets delta and its weight, and gives the gradients of both.
+A backend is a module with `forward`, `backward` and `states_shape`; `backends.load` imports it. Its tensors have the
+shapes of `nnunet_vmunet.ops.ss2d_scan`.
 
 Delta is the largest tensor of a scan. What is kept for the backward pass is what delta was made of.
 """
-
-from types import ModuleType
 
 import torch
 from torch import Tensor
 
 from . import backends
-from .projection import project, project_backward
 
 
 @torch.library.custom_op("nnunet_vmunet::ss2d_scan", mutates_args=())
@@ -26,13 +22,10 @@ def ss2d_scan_op(
     """y (b, h, w, d), and the states that the backend keeps for the backward pass, empty unless `save_states`.
 
     The other arguments are those of `nnunet_vmunet.ops.ss2d_scan`, all float32 or all float64; but x, delta, B and C
-    may be half as wide for a backend in `backends.READ_HALF`. y is as wide as A. `backend` is a name.
+    may be half as wide for a backend that reads half. y is as wide as A. `backend` is a name.
     """
     with torch.autocast(x.device.type, enabled=False):
-        module = backends.load(backend)
-        if _projects(module):
-            return module.forward(x, delta, delta_weight, A, B, C, D, delta_bias, save_states)
-        return module.forward(x, project(delta, delta_weight), A, B, C, D, delta_bias, save_states)
+        return backends.load(backend).forward(x, delta, delta_weight, A, B, C, D, delta_bias, save_states)
 
 
 @ss2d_scan_op.register_fake
@@ -50,14 +43,8 @@ def ss2d_scan_backward_op(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Gradients of (x, delta, delta_weight, A, B, C, D, delta_bias), in their shapes; that of no weight is empty."""
     with torch.autocast(x.device.type, enabled=False):
-        module = backends.load(backend)
-        if _projects(module):
-            dx, ddelta, dweight, *others = module.backward(dy, states, x, delta, delta_weight, A, B, C, D, delta_bias)
-        else:
-            inputs = (x, project(delta, delta_weight), A, B, C, D, delta_bias)
-            dx, dprojected, *others = module.backward(dy, states, *inputs)
-            ddelta, dweight = project_backward(dprojected, delta, delta_weight)
-    return tuple(grad.contiguous() for grad in (dx, ddelta, dweight, *others))
+        grads = backends.load(backend).backward(dy, states, x, delta, delta_weight, A, B, C, D, delta_bias)
+    return tuple(grad.contiguous() for grad in grads)
 
 
 @ss2d_scan_backward_op.register_fake
@@ -81,7 +68,3 @@ def _backward(ctx, dy, _dstates):
 
 
 ss2d_scan_op.register_autograd(_backward, setup_context=_setup_context)
-
-
-def _projects(backend: ModuleType) -> bool:
-    return getattr(backend, "PROJECTS", False)

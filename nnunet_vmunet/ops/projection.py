@@ -1,22 +1,32 @@
-"""Delta from its low rank: what Mamba calls dt_proj, for backends that do not multiply on the way."""
+"""Delta from its low rank: what Mamba calls dt_proj, for backends that do not multiply on the way.
+
+Delta has the direction and its rank in its last two axes; the axes before them may be pixels or steps.
+"""
 
 import torch
 from torch import Tensor
 
 
 def project(delta: Tensor, weight: Tensor | None) -> Tensor:
-    """delta (b, h, w, 4, d), or (b, h, w, 4, r) with weight (4, d, r), to (4, b, h, w, d) in the weight's dtype."""
-    delta = delta.movedim(3, 0)
+    """delta (..., 4, r) times weight (4, d, r): (..., 4, d) in the weight's dtype, stored direction by direction.
+
+    Without a weight delta is whole, and comes back as it is.
+    """
     if weight is None:
         return delta
-    return torch.bmm(delta.flatten(1, 3).to(weight.dtype), weight.transpose(1, 2)).unflatten(1, delta.shape[1:4])
+    product = torch.bmm(_rows(delta, weight), weight.transpose(1, 2))
+    return product.unflatten(1, delta.shape[:-2]).movedim(0, -2)
 
 
 def project_backward(dprojected: Tensor, delta: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
     """The gradients of `project`'s arguments, in their dtypes; that of no weight is empty."""
     if weight is None:
-        return dprojected.movedim(0, 3), dprojected.new_empty(0)
-    dprojected = dprojected.flatten(1, 3)
-    ddelta = torch.bmm(dprojected, weight).unflatten(1, delta.shape[:3]).to(delta.dtype)
-    dweight = torch.bmm(dprojected.transpose(1, 2), delta.movedim(3, 0).flatten(1, 3).to(weight.dtype))
-    return ddelta.movedim(0, 3), dweight
+        return dprojected.to(delta.dtype), dprojected.new_empty(0)
+    drows = _rows(dprojected, weight)
+    ddelta = torch.bmm(drows, weight).unflatten(1, delta.shape[:-2]).movedim(0, -2)
+    return ddelta.to(delta.dtype), torch.bmm(drows.transpose(1, 2), _rows(delta, weight))
+
+
+def _rows(tensor: Tensor, weight: Tensor) -> Tensor:
+    """(..., 4, c) to (4, rows, c), in the weight's dtype."""
+    return tensor.movedim(-2, 0).flatten(1, -2).to(weight.dtype)

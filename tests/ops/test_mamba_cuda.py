@@ -84,27 +84,31 @@ def extension(monkeypatch):
 
 @pytest.fixture
 def one_run(extension, make_inputs):
-    def run(size, dtype=torch.float32) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    def run(size, dtype=torch.float32, rank=None) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """The output and the gradients, and float64's; a rank gives delta a weight, whose gradient comes last."""
         mamba_cuda = backends.load("mamba_ssm")
         inputs = make_inputs(*size, dtype)
+        if rank:
+            inputs[1] = inputs[1][..., :rank]
+            inputs.append(torch.randn(4, inputs[0].shape[-1], rank, dtype=torch.float64).to(dtype))
         leaves = [tensor.double().requires_grad_() for tensor in inputs]
         y = naive.scan(*leaves)
         dy = torch.linspace(-1, 1, y.numel(), dtype=torch.float64).view_as(y).to(dtype)
         truth = [y.detach(), *torch.autograd.grad(y, leaves, dy.double())]
-        x, delta, *others = inputs
-        delta = delta.movedim(3, 0)
-        y, states = mamba_cuda.forward(x, delta, *others, True)
-        assert states.shape == mamba_cuda.states_shape(x, others[0])
-        dx, ddelta, *grads = mamba_cuda.backward(dy, states, x, delta, *others)
-        assert ddelta.shape == delta.shape
-        return [y, dx, ddelta.movedim(0, 3), *grads], truth
+        x, delta, A, B, C, D, bias, *weight = inputs
+        arguments = (x, delta, weight[0] if weight else None, A, B, C, D, bias)
+        y, states = mamba_cuda.forward(*arguments, True)
+        assert states.shape == mamba_cuda.states_shape(x, A)
+        dx, ddelta, dweight, *grads = mamba_cuda.backward(dy, states, *arguments)
+        return [y, dx, ddelta, *grads, *([dweight] if weight else [])], truth
 
     return run
 
 
+@pytest.mark.parametrize("rank", [None, 2], ids=["full delta", "delta of rank 2"])
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES.keys())
-def test_matches_naive_float64(size, one_run):
-    for ours, truth in zip(*one_run(size), strict=True):
+def test_matches_naive_float64(size, rank, one_run):
+    for ours, truth in zip(*one_run(size, rank=rank), strict=True):
         assert ours.shape == truth.shape
         assert (ours - truth).abs().max() <= 3e-6 * truth.abs().max()
 
@@ -118,14 +122,14 @@ def test_half_precision(dtype, one_run):
 
 def test_inference_keeps_no_states(extension, make_inputs):
     x, delta, *others = make_inputs(*SIZES["odd"], torch.float32)
-    _, states = backends.load("mamba_ssm").forward(x, delta.movedim(3, 0), *others, False)
+    _, states = backends.load("mamba_ssm").forward(x, delta, None, *others, False)
     assert states.numel() == 0
 
 
 def test_float64_is_refused(extension, make_inputs):
     x, delta, *others = make_inputs(*SIZES["odd"])
     with pytest.raises(RuntimeError, match="no float64: choose"):
-        backends.load("mamba_ssm").forward(x, delta.movedim(3, 0), *others, False)
+        backends.load("mamba_ssm").forward(x, delta, None, *others, False)
 
 
 def test_only_the_extension_is_imported(extension):

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 triton = pytest.importorskip("triton")
-from nnunet_vmunet.ops import triton_gpu, triton_launch  # noqa: E402  triton_gpu imports Triton
+from nnunet_vmunet.ops import triton_launch  # noqa: E402  its constants are Triton's
 
 HERE = Path(__file__).parent
 # The other tests of these files pass too; the interpreter takes five minutes for them:
@@ -61,8 +61,8 @@ HALF = ("x_ptr",)  # as under autocast, where the step is projected in float32, 
 def test_compiles_without_spilling_registers(kernel, capability, side, channels, dtype, tmp_path, monkeypatch):
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     cubin = tmp_path / "kernel.cubin"
-    problem, launch = launch_of(kernel, capability, side, channels, dtype)
-    cubin.write_bytes(compiled(kernel, problem, launch))
+    problem, launch = launch_of(kernel, side, channels, dtype)
+    cubin.write_bytes(compiled(kernel, capability, problem, launch))
     usage = subprocess.run([BINARIES / "cuobjdump", "-res-usage", cubin], capture_output=True, text=True, check=True)
     registers, stack, local = (int(re.search(rf"{name}:(\d+)", usage.stdout)[1]) for name in ("REG", "STACK", "LOCAL"))
     loops = ", ".join(f"{count:.1f}" for count in instructions_per_update(cubin, problem, launch))
@@ -73,14 +73,14 @@ def test_compiles_without_spilling_registers(kernel, capability, side, channels,
     assert stack + local <= SPILLED.get((kernel, capability, side, channels, dtype), 0)
 
 
-def launch_of(kernel: str, capability: int, side: int, channels: int, dtype: torch.dtype):
+def launch_of(kernel: str, side: int, channels: int, dtype: torch.dtype):
     """A problem of batch 32 on as many multiprocessors as an H100 has, and what the table says about it."""
     which = "backward" if kernel == "scan_backward" else "forward"
-    problem = triton_launch.Problem(which, capability, 132, 32, side, side, channels, 16, dtype)
-    return problem, triton_launch.from_table(problem)
+    problem = triton_launch.Problem(which, 132, 32, side, side, channels, 16, dtype)
+    return problem, triton_launch.choose(problem)
 
 
-def compiled(name: str, problem: triton_launch.Problem, launch: triton_launch.Launch) -> bytes:
+def compiled(name: str, capability: int, problem: triton_launch.Problem, launch: triton_launch.Launch) -> bytes:
     """The kernel's machine code."""
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
@@ -88,10 +88,10 @@ def compiled(name: str, problem: triton_launch.Problem, launch: triton_launch.La
     from nnunet_vmunet.ops import triton_kernels
 
     kernel = getattr(triton_kernels, name)
-    constants = triton_gpu._constants(problem)
+    constants = triton_launch.constants(problem)
     options = {key: constants.pop(key) for key in ("num_warps", "num_stages", "enable_fp_fusion")}
     constants |= {"SPAN": triton_launch.SPAN, "CHUNKED": True, "SAVE": True, "ADJOINT": True}
-    constants |= triton_gpu._walking(launch, problem)
+    constants |= triton_launch.walking_constants(launch, problem)
     constants = {key: value for key, value in constants.items() if key in kernel.arg_names}
     aligned, signature = {}, {}
     for i, argument in enumerate(kernel.arg_names):
@@ -102,7 +102,7 @@ def compiled(name: str, problem: triton_launch.Problem, launch: triton_launch.La
         if kind.startswith("*") or (argument == "channels" and problem.channels % 16 == 0):
             aligned[(i,)] = [["tt.divisibility", 16]]
     source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=aligned)
-    return triton.compile(source, target=GPUTarget("cuda", problem.capability, 32), options=options).asm["cubin"]
+    return triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options).asm["cubin"]
 
 
 def instructions_per_update(cubin: Path, problem, launch) -> list[float]:

@@ -30,7 +30,7 @@ def launch_with(monkeypatch):
     def launch_with(block: int, programs: int) -> None:
         monkeypatch.setattr(triton_launch, "SPAN", SPAN)
         rule = triton_launch.Rule(block, programs)
-        monkeypatch.setattr(triton_launch, "TABLE", dict.fromkeys(triton_launch.TABLE, rule))
+        monkeypatch.setattr(triton_launch, "RULE", rule)
 
     return launch_with
 
