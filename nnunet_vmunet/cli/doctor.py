@@ -10,6 +10,6 @@ def add(commands) -> None:
 
 
 def _run(args) -> int:
-    from ..doctor.report import doctor
+    from ..doctor import doctor
 
     return doctor(as_json=args.json)

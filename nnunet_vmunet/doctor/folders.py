@@ -8,8 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from .finding import Finding, ok, problem, unknown, warning
-from .shell import make_folder, quote, set_variable, then
+from .finding import Finding, gigabytes, make_folder, ok, problem, quote, set_variable, unknown, warning
 
 RAW, PREPROCESSED, RESULTS = "nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"
 CHECKPOINT = 27_427_586 * 3 * 4  # bytes: the paper's network and AdamW's two states, in float32
@@ -32,11 +31,10 @@ def _folder(variable: str) -> Finding:
     serious = warning if variable == RAW and _anything_preprocessed() else problem
     value = os.environ.get(variable)
     if not value:
-        return serious(variable, f"not set: {NEEDED_FOR[variable]}", _new_folder(variable))
+        return serious(variable, f"not set: {NEEDED_FOR[variable]}", _another_folder(variable))
     if value.startswith("~"):
-        meant = os.path.expanduser(value)
         detail = f"{value}: the shell left the ~ as it is, because it was quoted"
-        return serious(variable, detail, then(make_folder(Path(meant)), set_variable(variable, meant)))
+        return serious(variable, detail, _make_and_set(variable, Path(value).expanduser()))
     folder = Path(value)
     if not folder.is_dir():
         return _no_folder(variable, folder, serious)
@@ -44,41 +42,42 @@ def _folder(variable: str) -> Finding:
     if reason:
         unwritable = problem if variable == RESULTS else warning
         needed = NEEDED_FOR[variable] if variable == RESULTS else "only conversion and planning write there"
-        return unwritable(variable, f"{folder}, not writable ({reason}): {needed}", _new_folder(variable))
+        return unwritable(variable, f"{folder}, not writable ({reason}): {needed}", _another_folder(variable))
     if not folder.is_absolute():
-        fix = set_variable(variable, folder.resolve())
-        return warning(variable, f"{folder}: a relative path names another folder in each working directory", fix)
+        detail = f"{folder}: a relative path names another folder in each working directory"
+        return warning(variable, detail, set_variable(variable, folder.resolve()))
     return _space(variable, folder)
 
 
 def _anything_preprocessed() -> bool:
-    preprocessed = os.environ.get(PREPROCESSED)
-    return preprocessed is not None and any(Path(preprocessed).glob("Dataset*/*Plans*.json"))
+    preprocessed = os.environ.get(PREPROCESSED, "")
+    return preprocessed != "" and any(Path(preprocessed).glob("Dataset*/*Plans*.json"))
 
 
 def _no_folder(variable: str, folder: Path, serious) -> Finding:
     if folder.exists() or folder.is_symlink():
-        what = "no folder" if folder.exists() else "a link to nowhere"
-        return serious(variable, f"{folder} is {what}", _new_folder(variable))
-    existing = next(parent for parent in folder.absolute().parents if parent.is_dir())
-    reason = why_not_writable(existing)
+        return serious(variable, f"{folder} is not a folder, nor a link to one", _another_folder(variable))
+    reason = why_not_writable(next(parent for parent in folder.absolute().parents if parent.is_dir()))
     if reason:
         detail = f"{folder} does not exist and cannot be made ({reason})"
-        return serious(variable, detail, _new_folder(variable))
+        return serious(variable, detail, _another_folder(variable))
     if variable == RESULTS:
         return warning(variable, f"{folder} does not exist; nnU-Net will make it", make_folder(folder))
     return serious(variable, f"{folder} does not exist", make_folder(folder))
 
 
-def _new_folder(variable: str) -> str:
-    folder = Path.home() / variable
-    return then(make_folder(folder), set_variable(variable, folder))
+def _another_folder(variable: str) -> str:
+    return _make_and_set(variable, Path.home() / variable)
+
+
+def _make_and_set(variable: str, folder: Path) -> str:
+    return f"{make_folder(folder)} && {set_variable(variable, folder)}"
 
 
 def why_not_writable(folder: Path) -> str | None:
     """The system's reason why no file can be written into the folder, or None if one can. Nothing stays there.
 
-    Asked by writing: permissions say little on network drives, to root, and where a quota is full.
+    The answer comes from writing: permissions say little on network drives, to root, and where a quota is full.
     """
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
@@ -101,7 +100,3 @@ def _space(variable: str, folder: Path) -> Finding:
         detail += f", which is little: {gigabytes(COMFORTABLE[variable])} are soon written"
         return warning(variable, detail, show_what_fills_it, **facts)
     return ok(variable, detail, **facts)
-
-
-def gigabytes(count: float) -> str:
-    return f"{count / 1e9:.1f} GB" if count < 10e9 else f"{count / 1e9:.0f} GB"

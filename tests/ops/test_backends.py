@@ -3,6 +3,7 @@
 import importlib.util
 import shutil
 import warnings
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,9 +16,9 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 @pytest.fixture(autouse=True)
 def fresh_choice(monkeypatch):
     monkeypatch.delenv(backends.VARIABLE, raising=False)
-    backends._fastest.cache_clear()
+    backends.fastest.cache_clear()
     yield
-    backends._fastest.cache_clear()
+    backends.fastest.cache_clear()
 
 
 @pytest.fixture
@@ -25,9 +26,14 @@ def only(monkeypatch):
     """Let these backends run, and no other of those for GPUs."""
 
     def only(*names: str) -> None:
-        for name in ("triton", "mamba_ssm"):
-            reason = None if name in names else f"{name} is broken"
-            monkeypatch.setattr(backends, f"why_not_{name}", lambda device, reason=reason: reason)
+        def told(backend):
+            reason = None if backend.name in names else f"{backend.name} is broken"
+            return replace(backend, why_not=lambda device: reason)
+
+        changed = (
+            told(backend) if backend.name in ("triton", "mamba_ssm") else backend for backend in backends.BACKENDS
+        )
+        monkeypatch.setattr(backends, "BACKENDS", tuple(changed))
 
     return only
 
@@ -43,7 +49,8 @@ def test_environment_names_the_backend(monkeypatch):
 
 def test_without_numba(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert backends.choose(CPU) == "blocked"
+    with pytest.warns(UserWarning, match=r"plain torch on cpu.*pip install \"nnunet-vmunet\[cpu\]"):
+        assert backends.choose(CPU) == "blocked"
     with pytest.raises(RuntimeError, match=r"nnunet-vmunet\[cpu\]"):
         backends.choose(CPU, "numba")
 
@@ -65,6 +72,19 @@ def test_one_warning_where_none_can_run(only):
         assert [backends.choose(CUDA), backends.choose(CUDA)] == ["blocked", "blocked"]
     assert len(caught) == 1
     assert "triton is broken" in str(caught[0].message) and "mamba_ssm is broken" in str(caught[0].message)
+
+
+@pytest.mark.parametrize("device", ["mps", "xpu:0", "vulkan"])
+def test_a_gpu_that_is_no_nvidia_card_gets_the_same_warning(device):
+    with pytest.warns(UserWarning, match=rf"plain torch on {device}, many times slower.*triton would be faster"):
+        assert backends.choose(torch.device(device)) == "blocked"
+
+
+def test_an_amd_gpu_which_torch_calls_cuda_too_is_called_by_its_name(monkeypatch):
+    monkeypatch.setattr(torch.version, "hip", "6.4")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.warns(UserWarning, match=r"plain torch on cuda of ROCm"):
+        assert backends.choose(CUDA) == "blocked"
 
 
 def test_no_warning_where_blocked_was_asked_for(only):

@@ -89,7 +89,7 @@ def one_run(extension, make_inputs):
         mamba_cuda = backends.load("mamba_ssm")
         inputs = make_inputs(*size, dtype)
         if rank:
-            inputs[1] = inputs[1][..., :rank]
+            inputs[1] = torch.randn(*inputs[1].shape[:-1], rank, dtype=torch.float64).to(dtype)
             inputs.append(torch.randn(4, inputs[0].shape[-1], rank, dtype=torch.float64).to(dtype))
         leaves = [tensor.double().requires_grad_() for tensor in inputs]
         y = naive.scan(*leaves)

@@ -49,10 +49,10 @@ def one_run(make_inputs):
         dy = torch.linspace(-1, 1, y.numel(), dtype=torch.float64).view_as(y).to(dtype)
         truth = [y.detach(), *torch.autograd.grad(y, leaves, dy.double())]
         x, delta, *others = inputs
-        delta = delta.movedim(3, 0)
-        y, states = triton_gpu.forward(x, delta, *others, True)
-        dx, ddelta, *grads = triton_gpu.backward(dy, states, x, delta, *others)
-        return [y, dx, ddelta.movedim(0, 3), *grads], truth
+        y, states = triton_gpu.forward(x, delta, None, *others, True)
+        dx, ddelta, dweight, *grads = triton_gpu.backward(dy, states, x, delta, None, *others)
+        assert dweight is None
+        return [y, dx, ddelta, *grads], truth
 
     return run
 
@@ -129,7 +129,7 @@ def test_softplus_is_exact_where_a_fast_logarithm_is_not(make_inputs):
     delta = steps.expand_as(delta)
     inputs = (x, delta, A, B, C, 0 * D, 0 * bias)
     truth = naive.scan(*(tensor.double() for tensor in inputs))
-    y, _ = triton_gpu.forward(x, delta.movedim(3, 0), *inputs[2:], False)
+    y, _ = triton_gpu.forward(x, delta, None, *inputs[2:], False)
     for channel in range(5):
         assert error(y[..., channel], truth[..., channel]) < 3e-6, steps[channel]
 
@@ -137,10 +137,10 @@ def test_softplus_is_exact_where_a_fast_logarithm_is_not(make_inputs):
 def test_too_many_states(make_inputs):
     x, delta, *others = make_inputs(1, 1, 2, 3, 65, torch.float32)
     with pytest.raises(RuntimeError, match="at most 64 states, got 65"):
-        triton_gpu.forward(x, delta.movedim(3, 0), *others, False)
+        triton_gpu.forward(x, delta, None, *others, False)
 
 
 def test_runs_on_the_cpu_here_but_is_not_chosen():
-    assert backends.why_not_triton(CPU) is None
+    assert backends.why_not("triton", CPU) is None
     assert backends.choose(CPU, "triton") == "triton"
     assert backends.choose(CPU) in ("numba", "blocked")
