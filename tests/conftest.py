@@ -1,52 +1,76 @@
-"""Fixtures that every test folder uses."""
+"""What every test folder uses: golden numbers, commands, and an nnU-Net of the tests' own."""
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 import torch
+from golden.fill import filled_state_dict
+from installations import copy_nnunet
 
+from nnunet_vmunet import register
 from nnunet_vmunet.cli import main
 
+GOLDEN = Path(__file__).with_name("golden")
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_configure(config) -> None:
+    """Put a copy of nnU-Net before the installed one, for this process and those that it starts.
+
+    Tests register the plugin with the copy and so never write to the environment, which other processes use too.
+    """
+    config.nnunet_copy = TemporaryDirectory(prefix="nnunet-of-the-tests-")
+    site = str(copy_nnunet(Path(config.nnunet_copy.name)).parent)
+    sys.path.insert(0, site)
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [site, os.environ.get("PYTHONPATH")]))
+    _share_cores()
+
+
+def _share_cores() -> None:
+    """Start no more threads than there are cores, where tests run in several processes (pytest -n)."""
+    # Where other processes use the cores too, OpenMP's threads lose several times their speed by waiting actively.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+    if processes > 1:
+        threads = max(1, (os.cpu_count() or 1) // processes)
+        torch.set_num_threads(threads)
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+
+
+def pytest_unconfigure(config) -> None:
+    config.nnunet_copy.cleanup()
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of golden numbers and real images beside the checkout; absent outside the project's own machines."""
+    """The folder beside the checkout that holds real images. They may not be passed on, so the repository has none."""
     if not SHARED.exists():
-        pytest.skip("needs ../shared: golden numbers and real images, not part of the repository")
+        pytest.skip("needs real images in ../shared, which are not part of the repository")
     return SHARED
 
 
 class Golden:
-    """The original implementation's numbers."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        spec = importlib.util.spec_from_file_location("golden_fill", folder / "fill.py")
-        self._fill = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(self._fill)
+    """The original implementation's numbers; tests/golden/README.md says what they are."""
 
     def state_dict(self, shapes_json: str) -> dict[str, torch.Tensor]:
-        filled = self._fill.filled_state_dict(shapes_json)
-        return {name: torch.from_numpy(values) for name, values in filled.items()}
+        return {name: torch.from_numpy(values) for name, values in filled_state_dict(shapes_json).items()}
 
     def numbers(self, npz: str) -> dict[str, np.ndarray]:
-        return dict(np.load(self.folder / npz))
+        return dict(np.load(GOLDEN / npz))
 
 
 @pytest.fixture(scope="session")
-def golden(shared) -> Golden:
-    return Golden(shared / "golden")
+def golden() -> Golden:
+    return Golden()
 
 
 @pytest.fixture(scope="session")
@@ -149,24 +173,18 @@ class NnUNet:
 
     def _environment(self) -> dict[str, str]:
         folders = {folder.name: str(folder) for folder in (self.raw, self.preprocessed, self.results)}
-        # Where other processes use the cores too, torch's threads lose several times their speed by waiting actively.
-        waiting = {"OMP_WAIT_POLICY": "passive"}
-        return {**os.environ, **folders, **waiting, "nnUNet_n_proc_DA": "1", "nnUNet_def_n_proc": "2"}
+        return {**os.environ, **folders, "nnUNet_n_proc_DA": "1", "nnUNet_def_n_proc": "2"}
 
 
 def _program(name: str, *arguments) -> list[str]:
-    """Of the environment that the tests run in."""
+    """The command line of a program of the environment that the tests run in."""
     return [str(Path(sys.executable).with_name(name)), *map(str, arguments)]
 
 
-@pytest.fixture(scope="module")
-def registered():
-    """nnU-Net finds the plugin during these tests, and is left as it was."""
-    was_registered = subprocess.run(_program("nnunet-vmunet", "register", "--check"), check=False).returncode == 0
-    subprocess.run(_program("nnunet-vmunet", "register"), check=True)
-    yield
-    if not was_registered:
-        subprocess.run(_program("nnunet-vmunet", "register", "--remove"), check=True)
+@pytest.fixture(scope="session")
+def registered() -> None:
+    """Let the tests' nnU-Net find the plugin. It stays so: nnU-Net without it is what a test copies for itself."""
+    register.register()
 
 
 @pytest.fixture

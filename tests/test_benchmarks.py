@@ -67,6 +67,7 @@ def gpu(load, monkeypatch):
     return module
 
 
+@pytest.mark.slow
 def test_gpu_fills_every_row(gpu):
     columns = ["blocked", "original (blocked)"]
     rows = list(gpu._all_rows(["blocked"], columns[1], bytes_per_ms=1e6, rounds=1))

@@ -13,7 +13,7 @@ from PIL import Image
 
 from nnunet_vmunet.evaluation.paper import SYNAPSE_DICE
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = [pytest.mark.end_to_end, pytest.mark.slow]
 
 DATASET = "Dataset027_Synapse"
 TRAINER = "nnUNetTrainerVMUNet_5epochs"

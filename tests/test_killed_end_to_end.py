@@ -19,6 +19,7 @@ from nnunet_vmunet.schedule import cosine_lr
 
 pytestmark = [
     pytest.mark.end_to_end,
+    pytest.mark.slow,
     pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc"),
 ]
 

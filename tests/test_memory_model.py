@@ -15,6 +15,7 @@ from nnunet_vmunet.models import VMUNet
 from nnunet_vmunet.ops import backends
 
 CLASSES = 3
+SMALL = {"depths": (1, 1), "depths_decoder": (1, 1), "dims": (8, 16), "d_state": 4}
 STEPS = [(2, (64, 64)), (3, (160, 224)), (1, (256, 256)), (4, (128, 128)), (8, (128, 128))]  # (batch, patch)
 
 # Resident memory, because it holds what compiled kernels take beside torch's allocator, and because it is what runs
@@ -74,11 +75,13 @@ def measured() -> dict:
     return dict(zip(STEPS, json.loads(done.stdout), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: f"{step[0]} patches of {step[1][0]}x{step[1][1]}")
 def test_predicts_the_peak_of_a_training_step(step, memory, measured):
     assert memory.peak(*step) == pytest.approx(measured[step], rel=0.15)
 
 
+@pytest.mark.slow
 def test_predicts_what_further_images_cost(memory, measured):
     """Without the parameters, which are most of a small step: what decides how many images fit onto a large GPU."""
     four, eight = (4, (128, 128)), (8, (128, 128))
@@ -100,26 +103,46 @@ def test_the_largest_batch_fits_and_one_more_does_not(memory):
             assert memory.peak(batch + 1, patch_size) > gigabytes * 1e9
 
 
-def test_counts_classes_and_channels(memory):
+def test_counts_classes_and_channels():
     """Nine more classes keep their logits, probabilities and labels at every pixel; three more channels the image."""
-    more_classes = training_memory(VMUNet(1, CLASSES + 9), CLASSES + 9)
+    memory = training_memory(VMUNet(1, CLASSES, **SMALL), CLASSES)
+    more_classes = training_memory(VMUNet(1, CLASSES + 9, **SMALL), CLASSES + 9)
     assert more_classes.per_pixel >= memory.per_pixel + 9 * 3 * 4
-    more_channels = training_memory(VMUNet(4, CLASSES), CLASSES)
+    more_channels = training_memory(VMUNet(4, CLASSES, **SMALL), CLASSES)
     assert more_channels.per_pixel == pytest.approx(memory.per_pixel + 3 * 4, abs=0.1)
 
 
-def test_storages_are_counted_once_and_parameters_not_at_all():
-    """In the sum of y·y, y = xw: x and y, though the product saves y twice; w is there anyway."""
-    linear = torch.nn.Linear(8, 16, bias=False)
-    image = torch.ones(4, 8, requires_grad=True)  # so that w is saved too
-    kept = memory_model._kept_for_backward(linear, lambda y, _: (y * y).sum(), image, None)
-    assert kept == 4 * (4 * 8 + 4 * 16)
+class Squared(VMUNet):
+    """The product y·y saves y twice."""
+
+    def forward(self, image):
+        y = super().forward(image)
+        return y * y
+
+
+class Weighted(VMUNet):
+    """The product y·w saves y for w's gradient, and w for y's."""
+
+    def __init__(self, *arguments, **sizes):
+        super().__init__(*arguments, **sizes)
+        self.w = torch.nn.Parameter(torch.ones(1, CLASSES, memory_model.COUNTED_SIDE, memory_model.COUNTED_SIDE))
+
+    def forward(self, image):
+        return super().forward(image) * self.w
+
+
+@pytest.mark.parametrize("network", [Squared, Weighted])
+def test_what_is_saved_counts_once_and_parameters_not_at_all(network):
+    """Both variants keep their logits y, float32, beside what the network keeps."""
+    plain, variant = (training_memory(cls(1, CLASSES, **SMALL), CLASSES) for cls in (VMUNet, network))
+    assert variant.per_pixel == plain.per_pixel + 4 * CLASSES
 
 
 @pytest.mark.parametrize("backend", [None, "naive", "triton"])
-def test_the_machine_and_its_scan_do_not_matter(backend, memory, monkeypatch):
+def test_the_machine_and_its_scan_do_not_matter(backend, monkeypatch):
+    memory = training_memory(VMUNet(1, CLASSES, **SMALL), CLASSES)
     monkeypatch.delenv(backends.VARIABLE, raising=False)
     if backend:
         monkeypatch.setenv(backends.VARIABLE, backend)
-    assert training_memory(VMUNet(1, CLASSES), CLASSES) == memory
+    assert training_memory(VMUNet(1, CLASSES, **SMALL), CLASSES) == memory
     assert os.environ.get(backends.VARIABLE) == backend

@@ -18,7 +18,7 @@ from nnunet_vmunet.architecture import NETWORK
 from nnunet_vmunet.models import VMUNet
 from nnunet_vmunet.requirement import Requirement
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = [pytest.mark.end_to_end, pytest.mark.slow]
 
 DATASET, TRAINER = "Dataset906_Squares", "nnUNetTrainerVMUNet_5epochs"
 SMALL = {"depths": [1, 1], "depths_decoder": [1, 1], "dims": [8, 16], "d_state": 4}

@@ -6,15 +6,16 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import venv
 import zipfile
 from importlib import metadata
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from installations import copy_nnunet
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from PIL import Image
@@ -62,13 +63,6 @@ print(json.dumps({
 }))
 """
 
-FIND_TRAINER = """
-import json, nnunetv2
-from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
-trainer = recursive_find_trainer_class_by_name("nnUNetTrainerVMUNet")
-print(json.dumps({"trainer": f"{trainer.__module__}.{trainer.__name__}", "nnunet": nnunetv2.__path__[0]}))
-"""
-
 
 def run(arguments: list, **settings) -> str:
     done = subprocess.run(list(map(str, arguments)), capture_output=True, text=True, **settings)
@@ -81,17 +75,21 @@ def pip(*arguments, **settings) -> None:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory) -> Path:
-    """Built from a copy, as setuptools leaves build/ and *.egg-info in the tree and would reuse stale ones."""
-    folder = tmp_path_factory.mktemp("wheel")
-    tree = folder / "tree"
+def tree(tmp_path_factory) -> Path:
+    """A copy of the checkout, as setuptools leaves build/ and *.egg-info in the tree and would reuse stale ones."""
+    tree = tmp_path_factory.mktemp("checkout") / "tree"
     tree.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "MANIFEST.in", "README.md", "LICENSE"):
         shutil.copy(CHECKOUT / name, tree)
     for name in ("nnunet_vmunet", "tests"):
         shutil.copytree(CHECKOUT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
-    pip("wheel", "--no-index", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, tree)
-    return next(folder.glob("nnunet_vmunet-*.whl"))
+    return tree
+
+
+@pytest.fixture(scope="module")
+def wheel(tree) -> Path:
+    pip("wheel", "--no-index", "--no-deps", "--no-build-isolation", "--wheel-dir", tree.parent, tree)
+    return next(tree.parent.glob("nnunet_vmunet-*.whl"))
 
 
 class Environment:
@@ -104,13 +102,7 @@ class Environment:
         self.bin = folder / "bin"
         self.site = next(folder.glob("lib/python*/site-packages"))
         pip("--python", self.bin / "python", "install", "--no-index", "--no-deps", wheel)
-        nnunet = Path(find_spec("nnunetv2").origin).parent
-        shutil.copytree(nnunet, self.site / "nnunetv2", ignore=shutil.ignore_patterns("vmunet"))
-        version = metadata.version("nnunetv2")
-        (self.site / f"nnunetv2-{version}.dist-info").mkdir()
-        (self.site / f"nnunetv2-{version}.dist-info" / "METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: nnunetv2\nVersion: {version}\n"
-        )
+        copy_nnunet(self.site)
         # .pth files in the folders that a .pth file names are not read, and pip installs with -e by such files.
         outside = [entry for entry in sys.path if entry.endswith(("site-packages", "dist-packages"))]
         (self.site / "outside.pth").write_text("".join(f"{entry}\n" for entry in outside))
@@ -153,6 +145,15 @@ def test_wheel_holds_every_module_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert {name for name in names if ".dist-info/" not in name} == expected
+
+
+def test_the_source_distribution_holds_every_module_and_no_test(tree):
+    build = "from setuptools import build_meta; print(build_meta.build_sdist('..'))"
+    file = tree.parent / run([sys.executable, "-c", build], cwd=tree).splitlines()[-1]
+    with tarfile.open(file) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {str(path.relative_to(CHECKOUT)) for path in SOURCES} < names
+    assert not [name for name in names if name.startswith("tests")]
 
 
 def test_every_dependency_is_installed_in_a_version_that_fits(requirements):
@@ -214,6 +215,7 @@ def test_no_module_of_the_checkout_has_two_names():
     no_module_has_two_names(json.loads(run([sys.executable, "-c", NAMES_OF_FILES], cwd=CHECKOUT).splitlines()[-1]))
 
 
+@pytest.mark.slow
 def test_network_and_trainers(environment, tmp_path):
     found = environment.python(NETWORK_AND_TRAINERS, cwd=tmp_path)
     assert found["editable"] == []
@@ -238,13 +240,10 @@ def test_commands_and_a_conversion(environment, tmp_path):
         np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(converted)), photograph)
 
 
-def test_nnunet_finds_the_trainer_while_registered(environment, tmp_path):
+def test_the_wheel_registers_with_the_nnunet_beside_it(environment, tmp_path):
+    """What nnU-Net then finds is tested in test_register.py."""
     register = ["nnunet-vmunet", "register"]
-    assert "wrote" in environment.run(*register, cwd=tmp_path)
+    assert environment.run(*register, cwd=tmp_path).count(f"wrote {environment.site / 'nnunetv2'}") == 3
     assert environment.run(*register, "--check", cwd=tmp_path).count("registered ") == 3
-    found = environment.python(FIND_TRAINER, cwd=tmp_path)
-    assert found["trainer"].startswith("nnunet_vmunet.trainers.")
-    assert found["trainer"].endswith(".nnUNetTrainerVMUNet")
-    assert found["nnunet"] == str(environment.site / "nnunetv2")
     environment.run(*register, "--remove", cwd=tmp_path)
     assert not list(environment.site.rglob("vmunet"))

@@ -293,6 +293,7 @@ def hippocampus(folders, shared):
     return dataset_json
 
 
+@pytest.mark.slow
 def test_the_trainer_obeys_the_plans_of_real_volumes(hippocampus, folders):
     configurations = []
     for cls in (VMUNetPlanner, VMUNetPlanner224):

@@ -3,16 +3,16 @@
 import errno
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 import venv
+from importlib import metadata
 from importlib.machinery import PathFinder
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from installations import copy_nnunet, copy_package, write_metadata
 
 import nnunet_vmunet
 from nnunet_vmunet import register
@@ -24,7 +24,10 @@ TRAINERS = "training/nnUNetTrainer/variants/vmunet"
 READERS = "imageio/vmunet"
 PLANNERS = "experiment_planning/experiment_planners/vmunet"
 SHIMS = (f"{TRAINERS}/vmunet_trainers.py", f"{READERS}/vmunet_image_io.py", f"{PLANNERS}/vmunet_planners.py")
+INSTALLED = metadata.version("nnunetv2")
 SEARCHED = tuple(str(Path(folder).parent) for folder in (TRAINERS, READERS, PLANNERS))  # nnU-Net's own
+
+CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir")  # to the disk, in Python's audit events; and "open"
 
 COMMAND = "import sys; from nnunet_vmunet.cli import main; sys.exit(main(sys.argv[1:]))"
 SEARCH = """
@@ -88,20 +91,10 @@ class Python:
         return found
 
 
-def write_metadata(site: Path, version: str) -> None:
-    (site / f"nnunetv2-{version}.dist-info").mkdir()
-    (site / f"nnunetv2-{version}.dist-info" / "METADATA").write_text(
-        f"Metadata-Version: 2.1\nName: nnunetv2\nVersion: {version}\n"
-    )
-
-
 def write_editable_metadata(site: Path, version: str, checkout: Path) -> None:
     """A site that is searched first, where pip noted an editable install of a checkout."""
-    site.mkdir()
-    write_metadata(site, version)
-    (site / f"nnunetv2-{version}.dist-info" / "direct_url.json").write_text(
-        json.dumps({"url": checkout.as_uri(), "dir_info": {"editable": True}})
-    )
+    origin = {"url": checkout.as_uri(), "dir_info": {"editable": True}}
+    (write_metadata(site, version) / "direct_url.json").write_text(json.dumps(origin))
     sys.path.insert(0, str(site))  # put back by the `site` fixture's monkeypatch
 
 
@@ -113,24 +106,17 @@ def write_pyproject(checkout: Path, version: str) -> None:
     )
 
 
-def copy_nnunet(folder: Path) -> Path:
-    """The real nnU-Net's package, with what Python compiled of it, without shims."""
-    source = Path(find_spec("nnunetv2").origin).parent
-    return Path(shutil.copytree(source, folder / "nnunetv2", ignore=shutil.ignore_patterns("vmunet")))
-
-
 @pytest.fixture
 def regular(tmp_path) -> Python:
     nnunet = copy_nnunet(tmp_path / "site")
-    write_metadata(nnunet.parent, "2.8.1")
     return Python(sys.executable, nnunet, nnunet.parent)
 
 
 @pytest.fixture
 def editable(tmp_path) -> Python:
     """A virtual environment into which pip installed a checkout of nnU-Net with -e."""
-    nnunet = copy_nnunet(tmp_path / "nnUNet")
-    write_pyproject(nnunet.parent, "2.8.1")
+    nnunet = copy_package(tmp_path / "nnUNet")
+    write_pyproject(nnunet.parent, INSTALLED)
     venv.create(tmp_path / "venv", symlinks=True)
     python = tmp_path / "venv" / "bin" / "python"
     # Everything else comes from this environment, by links: its own nnunetv2 would come before the editable one.
@@ -191,7 +177,7 @@ def contents(folder: Path) -> dict[str, tuple[int, bytes]]:
     }
 
 
-@pytest.mark.parametrize("install", ["regular", "editable"])
+@pytest.mark.parametrize("install", ["regular", pytest.param("editable", marks=pytest.mark.slow)])
 def test_register_check_and_remove(install, request):
     python = request.getfixturevalue(install)
     before = contents(python.nnunet)
@@ -199,7 +185,7 @@ def test_register_check_and_remove(install, request):
     check = python.command("register", "--check")
     assert check.returncode == 1
     assert check.stdout.count("missing ") == len(SHIMS)
-    assert f"nnU-Net 2.8.1 in {python.nnunet}" in check.stdout
+    assert f"nnU-Net {INSTALLED} in {python.nnunet}" in check.stdout
 
     first = python.command("register")
     assert first.returncode == 0, first.stderr
@@ -418,31 +404,21 @@ def test_foreign_file_in_the_way_is_neither_overwritten_nor_removed(site):
 
 
 @pytest.fixture
-def stranger(site, monkeypatch):
-    """Writes and deletes as a user who may read this nnU-Net only, so that the operating system refuses."""
-    if os.geteuid() != 0:
-        folders = [site / "nnunetv2" / folder for folder in SEARCHED]
-        folders += [folder / "vmunet" for folder in folders if (folder / "vmunet").exists()]
-        for folder in folders:
-            folder.chmod(0o555)
-        yield
-        for folder in folders:
-            folder.chmod(0o755)
-        return
+def refuse_changes(site):
+    """Let the operating system refuse, with an error number, whatever this process would change in the site.
 
-    def as_nobody(function):
-        def run(*arguments):
-            os.seteuid(65534)
-            try:
-                return function(*arguments)
-            finally:
-                os.seteuid(0)
+    Python asks audit hooks before it asks the system. A folder without permission would not stop a test run by root.
+    """
+    numbers = []
 
-        return run
+    def refuse(event: str, arguments: tuple) -> None:
+        changes = event in CHANGES or (event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR))
+        if numbers and changes and Path(str(arguments[0])).is_relative_to(site):
+            raise OSError(numbers[0], os.strerror(numbers[0]), str(arguments[0]))
 
-    for name in ("_write_shim", "_remove_folder"):  # only these: nobody may not read root's checkout
-        monkeypatch.setattr(register, name, as_nobody(getattr(register, name)))
-    yield
+    sys.addaudithook(refuse)  # for ever: no hook can be taken away
+    yield numbers.append
+    numbers.clear()
 
 
 def assert_explains_the_variable(error: str) -> None:
@@ -452,8 +428,9 @@ def assert_explains_the_variable(error: str) -> None:
     assert error.endswith(f"export nnUNet_extTrainer={register.SHIMS_FOLDER / 'trainers'}\n")
 
 
-def test_register_without_permission(stranger, site, capsys):
+def test_register_without_permission(refuse_changes, site, capsys):
     before = contents(site)
+    refuse_changes(errno.EACCES)
     assert main(["register"]) == 2
     error = capsys.readouterr().err
     assert f"cannot write {site / 'nnunetv2' / SHIMS[0]} (Permission denied)" in error
@@ -467,8 +444,9 @@ def registered(site) -> Path:
     return site
 
 
-def test_remove_without_permission(registered, stranger, capsys):
+def test_remove_without_permission(registered, refuse_changes, capsys):
     before = contents(registered)
+    refuse_changes(errno.EACCES)
     assert main(["register", "--remove"]) == 2
     error = capsys.readouterr().err
     assert "cannot delete" in error
@@ -476,18 +454,16 @@ def test_remove_without_permission(registered, stranger, capsys):
     assert contents(registered) == before
 
 
-def test_read_only_file_system(site, monkeypatch, capsys):
-    def refuse(path, content):
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
-
-    monkeypatch.setattr(register, "_write", refuse)
+def test_read_only_file_system(refuse_changes, site, capsys):
+    refuse_changes(errno.EROFS)
     assert main(["register"]) == 2
     error = capsys.readouterr().err
     assert "(Read-only file system)" in error
     assert_explains_the_variable(error)
 
 
-def test_export_line_keeps_the_folders_that_are_searched_already(stranger, site, monkeypatch):
+def test_export_line_keeps_the_folders_that_are_searched_already(refuse_changes, site, monkeypatch):
+    refuse_changes(errno.EACCES)
     monkeypatch.setenv("nnUNet_extTrainer", "/my trainers")
     with pytest.raises(InputError, match=rf"export nnUNet_extTrainer='/my trainers:{register.SHIMS_FOLDER}/trainers'$"):
         register.register()

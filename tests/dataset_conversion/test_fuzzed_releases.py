@@ -22,6 +22,7 @@ from PIL import Image
 from nnunet_vmunet.image_io import WholeImage2DIO
 
 SEEDS = range(int(os.environ.get("FUZZED_RELEASES", 200)))
+QUICK = 24  # of these, the others are slow tests
 READERS = {".png": WholeImage2DIO, ".nii.gz": SimpleITKIO}
 
 
@@ -164,6 +165,6 @@ def converted(run, raw, tmp_path):
     return converted
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", [pytest.param(seed, marks=() if seed < QUICK else pytest.mark.slow) for seed in SEEDS])
 def test_a_release_after_accidents(converted, seed):
     converted(list(CONVERTERS.values())[seed % len(CONVERTERS)], seed)

@@ -18,7 +18,7 @@ from converters import CONVERTERS, Converter, contents
 
 from nnunet_vmunet.cli import main
 
-KILLS = 16
+KILLS = 16  # 3 where there is little time
 CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir")
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
@@ -69,8 +69,11 @@ def scene(tmp_path, raw):
 
 @pytest.mark.parametrize(
     ("converter", "num_processes", "kills"),
-    [*((name, 1, KILLS) for name in CONVERTERS), ("isic18", 2, 5)],
-    ids=[*CONVERTERS, "isic18_two_processes"],
+    [
+        *((name, 1, 3) for name in CONVERTERS),
+        *(pytest.param(name, 1, KILLS, marks=pytest.mark.slow) for name in CONVERTERS),
+        pytest.param("isic18", 2, 5, marks=pytest.mark.slow),
+    ],
 )
 def test_killed_at_random_moments(scene, converter, num_processes, kills):
     scene = scene(converter, 25)
@@ -104,7 +107,9 @@ def killed_before_change(number: int, conversion: Callable[[], int]) -> int:
     return conversion()
 
 
-@pytest.mark.parametrize("converter", ["isic17", "synapse_raw", "images"])
+@pytest.mark.parametrize(
+    "converter", ["images", *(pytest.param(name, marks=pytest.mark.slow) for name in ("isic17", "synapse_raw"))]
+)
 def test_killed_before_every_change_to_the_disk(scene, converter):
     scene = scene(converter, 3)
     end, number = -signal.SIGKILL, 0

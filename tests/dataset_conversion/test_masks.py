@@ -127,6 +127,7 @@ def test_lines_and_single_pixels(tmp_path, size):
     np.testing.assert_array_equal(read_mask(file, 256), np.ones((256, 256)))
 
 
+@pytest.mark.slow
 def test_100_megapixels(tmp_path):
     file = saved(tmp_path, Image.new("1", (10_000, 10_000), 1))
     np.testing.assert_array_equal(read_mask(file, 4), np.ones((4, 4)))

@@ -1,9 +1,7 @@
 """`nnunet-vmunet convert synapse`: what both forms of the release share."""
 
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from interruption import conversion_under_way, wait_until_all_ended
 from synapse_layouts import published_slice_counts
 
 TEST = [1, 2, 3, 4, 8, 22, 25, 29, 32, 35, 36, 38]
@@ -185,33 +182,3 @@ def test_a_bad_file_met_by_several_processes_leaves_nothing(synapse, raw, refuse
 def test_the_workers_import_nothing_heavy():
     code = "import sys, nnunet_vmunet.dataset_conversion.synapse; print({'torch', 'nnunetv2'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
-
-
-@pytest.fixture
-def under_way(synapse, raw):
-    """A process that has written some of its 30 cases, with two workers."""
-    synapse.raw([1], shape=(128, 128, 40))
-    for number in TEST + TRAIN:
-        if number != 1:
-            shutil.copy(synapse.image(1), synapse.image(number))
-            shutil.copy(synapse.label(1), synapse.label(number))
-    process = conversion_under_way(raw, "synapse", "-i", synapse.root, "-d", 27, "-np", 2)
-    yield process
-    process.stderr.close()
-
-
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="counts processes in /proc")
-def test_a_killed_conversion_leaves_no_dataset_and_no_processes(under_way, convert_synapse, raw):
-    under_way.kill()
-    under_way.wait()
-    assert all(name.startswith(".partial-") for name in names(raw))
-    wait_until_all_ended(under_way.pid)
-    # The next conversion takes the leftovers away.
-    convert_synapse()
-    assert names(raw) == [DATASET]
-
-
-def test_ctrl_c_leaves_nothing(under_way, raw):
-    os.killpg(under_way.pid, signal.SIGINT)
-    assert under_way.wait(timeout=30) == 130
-    assert names(raw) == []

@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = [pytest.mark.end_to_end, pytest.mark.slow]
 
 # Lengths that cannot be taken for one another: 20 slices of 64 rows and 96 columns.
 DEPTH, ROWS, COLUMNS = 20, 64, 96

@@ -12,7 +12,6 @@ import forked
 import numpy as np
 import pytest
 
-KILLS = 8
 OUTPUTS = ["metrics.csv", "metrics.json", "metrics.png"]
 
 
@@ -32,7 +31,8 @@ def written(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
-def test_killed_at_random_moments(run, evaluation, tmp_path):
+@pytest.mark.parametrize("kills", [2, pytest.param(8, marks=pytest.mark.slow)])
+def test_killed_at_random_moments(kills, run, evaluation, tmp_path):
     assert run(*evaluation).code == 0
     whole = written(tmp_path / "out")
     assert sorted(whole) == OUTPUTS
@@ -41,11 +41,11 @@ def test_killed_at_random_moments(run, evaluation, tmp_path):
         return run(*evaluation).code
 
     duration, moments, ends = forked.seconds(evaluate), random.Random(0), set()
-    for kill in range(KILLS):
+    for kill in range(kills):
         for name in OUTPUTS:
             (tmp_path / "out" / name).write_text("earlier")
         pid = forked.start(evaluate)
-        time.sleep((kill + moments.random()) / KILLS * duration)
+        time.sleep((kill + moments.random()) / kills * duration)
         forked.kill_group(pid)
         ends.add(forked.wait(pid))
         assert all(content in (b"earlier", whole[name]) for name, content in written(tmp_path / "out").items())

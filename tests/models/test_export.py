@@ -32,7 +32,7 @@ def scans(program: torch.export.ExportedProgram) -> list[torch.fx.Node]:
 
 @pytest.mark.parametrize(
     ("backend", "preparation"),
-    [("auto", WITH_OUR_OPERATOR), ("naive", WITHOUT_THE_PLUGIN)],
+    [("auto", WITH_OUR_OPERATOR), pytest.param("naive", WITHOUT_THE_PLUGIN, marks=pytest.mark.slow)],
     ids=["our operator, with the plugin", "torch's alone, without it"],
 )
 def test_another_process_runs_the_program(backend, preparation, tmp_path, monkeypatch):

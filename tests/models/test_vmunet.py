@@ -131,6 +131,7 @@ def test_wrong_image_is_named_with_what_was_expected(shape):
         VMUNet(1, 2, **SMALL)(torch.zeros(shape))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("c++"), reason="torch.compile needs a C++ compiler for its CPU code")
 def test_compiled_by_inductor_trains_and_infers_as_it_does_eagerly():
     torch.manual_seed(0)
@@ -143,7 +144,7 @@ def test_compiled_by_inductor_trains_and_infers_as_it_does_eagerly():
         torch.testing.assert_close(compiled(image), eager[0], rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("backend", ["blocked", "numba"])
+@pytest.mark.parametrize("backend", ["blocked", pytest.param("numba", marks=pytest.mark.slow)])
 def test_compiles_without_graph_breaks_and_once_for_training(backend, monkeypatch):
     if backend == "numba":
         pytest.importorskip("numba")

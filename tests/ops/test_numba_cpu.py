@@ -149,6 +149,7 @@ print(hits, time.perf_counter() - start, y.sum().item(), x.grad.sum().item())
 """
 
 
+@pytest.mark.slow
 def test_compiled_code_is_cached_across_processes(tmp_path):
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
     (cold_hits, cold_s, *cold), (warm_hits, warm_s, *warm) = (

@@ -29,11 +29,16 @@ def in_the_interpreter(*arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_interpreted():
     assert " passed" in in_the_interpreter(str(HERE / "triton_interpreted.py"))
 
 
-@pytest.mark.parametrize("file, names", SHARED.items(), ids=SHARED.keys())
+@pytest.mark.parametrize(
+    "file, names",
+    [pytest.param(*item, marks=pytest.mark.slow if "operator" in item[0] else ()) for item in SHARED.items()],
+    ids=SHARED.keys(),
+)
 def test_what_every_backend_must_pass(file, names):
     output = in_the_interpreter(str(HERE / file), "-k", f"triton and ({names})")
     assert " passed" in output and "skipped" not in output
@@ -49,14 +54,19 @@ COMPILED = {  # side, channels, and what the pixels' tensors are
 }
 # Bytes a thread, measured with Triton 3.8.0 of torch 2.14: VM-UNet has no such channels, but others may.
 SPILLED = {("scan_backward", 90, 63, 193, torch.bfloat16): 40}
+QUICK = ("stage 1, float32", "odd all over")  # the others, and another GPU, are slow tests
 KERNELS = ("chunk_ends", "chain_chunks", "scan", "scan_backward")
 BINARIES = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 HALF = ("x_ptr",)  # as under autocast, where the step is projected in float32, and B and C are widened
 
 
 @pytest.mark.skipif(not (BINARIES / "cuobjdump").exists(), reason="this Triton brings no NVIDIA tools")
-@pytest.mark.parametrize("side, channels, dtype", COMPILED.values(), ids=COMPILED.keys())
-@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize(
+    "side, channels, dtype",
+    [pytest.param(*sizes, marks=() if name in QUICK else pytest.mark.slow) for name, sizes in COMPILED.items()],
+    ids=COMPILED.keys(),
+)
+@pytest.mark.parametrize("capability", [80, pytest.param(90, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_compiles_without_spilling_registers(kernel, capability, side, channels, dtype, tmp_path, monkeypatch):
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))

@@ -180,7 +180,8 @@ def test_a_checkpoint_of_another_network_fails_as_in_nnunet(dataset, tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_whenever_it_is_killed_the_checkpoint_is_one_of_those_saved(dataset, tmp_path):
+@pytest.mark.parametrize("kills", [4, pytest.param(25, marks=pytest.mark.slow)])
+def test_whenever_it_is_killed_the_checkpoint_is_one_of_those_saved(kills, dataset, tmp_path):
     trainer = trainer_of(dataset)
     file = tmp_path / LATEST
 
@@ -194,7 +195,7 @@ def test_whenever_it_is_killed_the_checkpoint_is_one_of_those_saved(dataset, tmp
 
     moments = random.Random(0)
     reached, interrupted = 0, 0
-    for _ in range(25):
+    for _ in range(kills):
         process = multiprocessing.get_context("fork").Process(target=save_for_ever, args=(reached,))
         process.start()
         wait_for(file.exists)
@@ -207,8 +208,8 @@ def test_whenever_it_is_killed_the_checkpoint_is_one_of_those_saved(dataset, tmp
         assert all((tensor == epoch).all() for tensor in checkpoint["network_weights"].values())
         reached = epoch + 1
         interrupted += Path(f"{file}.partial").exists()
-    assert reached > 25
-    assert interrupted  # some of the kills did hit the writing
+    assert reached > kills
+    assert interrupted or kills < 25  # some of many kills hit the writing
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -175,25 +175,6 @@ def test_float32_variant_neither_casts_nor_scales(small):
         torch.set_autocast_dtype("cuda", before)
 
 
-def test_a_continued_training_equals_an_uninterrupted_schedule(small):
-    dataset = small()
-
-    class TwoEpochs(nnUNetTrainerVMUNet):
-        epochs = 2
-
-    trainer = dataset.trainer(TwoEpochs)
-    trainer.run_training()
-    rates = trainer.logger.get_checkpoint()["lrs"]
-    continued = dataset.trainer(TwoEpochs)
-    continued.load_checkpoint(str(next(iter_files(trainer, "checkpoint_final.pth"))))
-    assert continued.current_epoch == 2
-    assert rates == [cosine_lr(epoch, 1e-3) for epoch in range(2)]
-    assert all(
-        torch.equal(ours, theirs)
-        for ours, theirs in zip(continued.network.parameters(), trainer.network.parameters(), strict=True)
-    )
-
-
 def test_a_training_killed_while_saving_keeps_its_checkpoint(small, monkeypatch, tmp_path):
     trainer = small().trainer(nnUNetTrainerVMUNet)
     trainer.initialize()

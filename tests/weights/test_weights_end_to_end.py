@@ -10,7 +10,7 @@ from squares import write_squares
 from nnunet_vmunet.models import VMUNet
 from nnunet_vmunet.weights.fingerprint import fingerprint
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = [pytest.mark.end_to_end, pytest.mark.slow]
 
 DATASET, TRAINER = "Dataset905_Squares", "nnUNetTrainerVMUNet_5epochs"
 
