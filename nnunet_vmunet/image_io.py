@@ -50,7 +50,7 @@ class WholeImage2DIO(NaturalImage2DIO):
         return seg[None, None].astype(np.float32), {"spacing": _spacing(*seg.shape)}
 
     def write_seg(self, seg: np.ndarray, output_fname: str, properties: dict) -> None:
-        """As nnU-Net's, but complete or not at all: --continue_prediction takes what is there for finished."""
+        """Write the file whole or not at all: nnU-Net's --continue_prediction takes a file that exists for finished."""
         output = Path(output_fname)
         # A folder, because the ending of a file's name decides its format, and tools take every file that ends so.
         folder = output.with_name(f".{output.name}.partial")

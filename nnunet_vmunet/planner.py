@@ -132,7 +132,7 @@ class VMUNetPlanner(ExperimentPlanner):
         return paper_architecture()
 
     def target_spacing(self, transpose_forward: Sequence[int]) -> np.ndarray:
-        """Of (slice axis, rows, columns) after transposing, in mm. In 2D only rows and columns are resampled to it."""
+        """The spacing in mm, (slice axis, rows, columns) after transposing; in 2D only rows and columns use it."""
         return self.determine_fullres_target_spacing()[transpose_forward]
 
     def patch_and_batch_size(self, median_shape: Sequence[float], pixels: float) -> tuple[list[int], int]:
@@ -162,14 +162,14 @@ class VMUNetPlanner(ExperimentPlanner):
 
     @cached_property
     def memory(self) -> TrainingMemory:
-        """Of the planned network with this dataset's channels and classes."""
+        """The memory that a training of the planned network takes, with this dataset's channels and classes."""
         channels = self.dataset_json.get("channel_names") or self.dataset_json["modality"]
         labels = LabelManager(self.dataset_json["labels"], self.dataset_json.get("regions_class_order"))
         heads = labels.num_segmentation_heads
         return training_memory(build_network(self.architecture(), len(channels), heads), heads)
 
     def _median_shape(self, spacing: np.ndarray, transpose_forward: Sequence[int]) -> np.ndarray:
-        """Of the training images at this spacing, both transposed."""
+        """The median shape of the training images at this spacing, both transposed."""
         return np.median([compute_new_shape(shape, own, spacing) for shape, own in self._images(transpose_forward)], 0)
 
     def _images(self, transpose_forward: Sequence[int]) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -200,7 +200,7 @@ class PaperGeometryPlanner(VMUNetPlanner):
     side: int
 
     def target_spacing(self, transpose_forward: Sequence[int]) -> np.ndarray:
-        """As the parent's, in mm: rows and columns such that the median slice has `side` of each.
+        """The spacing in mm that gives the median slice `side` rows and columns.
 
         Raises:
             InputError: -overwrite_target_spacing is given too.

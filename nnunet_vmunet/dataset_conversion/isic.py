@@ -96,7 +96,7 @@ def _convert(job: _Job) -> None:
 
 
 def _refuse_unequal_sizes(cases: list[Case]) -> None:
-    """From the headers, so that a release with a wrong file in it is refused in seconds."""
+    """Compare sizes in the headers, so that a release with a wrong file in it is refused in seconds."""
     with progress(total=len(cases), description="Checking") as bar:
         for case in cases:
             image = upright_size(case.image)

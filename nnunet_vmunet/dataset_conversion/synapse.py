@@ -93,7 +93,7 @@ def _check_organs(organs: int, form: ModuleType, folder: Path) -> None:
 
 
 def _count_slices(form: ModuleType, cases: list[Case]) -> dict[str, int]:
-    """From the headers, so that a release with a wrong file in it is refused in seconds."""
+    """Count each case's slices from the headers, so that a release with a wrong file in it is refused in seconds."""
     counts = {}
     with progress(total=len(cases), description="Checking") as bar:
         for case in cases:

@@ -51,7 +51,7 @@ def find_cases(root: Path, folders: list[Path]) -> list[Case]:
 
 
 def count_slices(case: Case) -> int:
-    """From the headers; an InputError where image and label map do not agree."""
+    """Count a case's slices from its headers; an InputError where image and label map do not agree."""
     return refuse_other_grid(case.label, case.image, "download both again", _BESIDE_MM).shape[2]
 
 

@@ -149,7 +149,7 @@ def _workers(workers: Workers, machine: Machine) -> Finding:
 
 
 def _fitting(workers: Workers, machine: Machine) -> int:
-    """As many as suit the cores, the memory, and for loading the shared memory too."""
+    """The number of workers that fits the cores and the memory, and for loaders the shared memory too."""
     limits = [workers.default, machine.cores]
     if machine.memory is not None:
         limits.append(max(1, int(machine.memory / MEMORY_OF_A_PROCESS)))

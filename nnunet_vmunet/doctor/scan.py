@@ -136,7 +136,7 @@ def _results(inputs: list[Tensor], backend: str) -> dict[str, Tensor]:
 
 
 def relative_errors(ours: dict[str, Tensor], truth: dict[str, Tensor]) -> dict[str, float]:
-    """For each result, the largest error over the largest value; infinite for what is not a number."""
+    """The largest error of each result over its largest value; infinite where a value is not a number."""
     errors = {name: ((ours[name] - truth[name]).abs().max() / truth[name].abs().max()).item() for name in truth}
     return {name: error if error == error else float("inf") for name, error in errors.items()}
 

@@ -38,7 +38,7 @@ class Folders:
         return {name: value for name, value in labels.items() if isinstance(value, int) and value and name != "ignore"}
 
     def described(self) -> dict:
-        """For metrics.json."""
+        """What metrics.json says about the two folders."""
         return {
             "predictions": str(self.predictions.resolve()),
             "references": str(self.references.resolve()),

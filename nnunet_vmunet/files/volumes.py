@@ -147,7 +147,7 @@ def _nifti_class(beginning: bytes) -> type[nib.Nifti1Image]:
 
 
 def _grid(path: Path) -> Grid:
-    """As nnU-Net places it, which asks SimpleITK; that refuses slanted voxels, which nibabel does not."""
+    """Read the grid with SimpleITK, as nnU-Net does; slanted voxels, which SimpleITK refuses, with nibabel."""
     try:
         return _grid_by_simpleitk(path)
     except RuntimeError:

@@ -37,7 +37,7 @@ class Encoder(nn.Module):
         )
 
     def forward(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """From (b, c, h, w), multiples of `size_divisor`, to the deepest features (b, h/32, w/32, 768) and the skips.
+        """Encode (b, c, h, w), h and w multiples of `size_divisor`, to deep features (b, h/32, w/32, 768) and skips.
 
         The skips are every stage's *input*, shallowest first: (b, h/4, w/4, 96) and so on. Sizes are the paper's.
         """
@@ -77,7 +77,7 @@ class Decoder(nn.Module):
         self.seg_layers = nn.ModuleList([nn.Conv2d(dims[-1] // PATCH, num_classes, kernel_size=1)])
 
     def forward(self, x: Tensor, skips: list[Tensor]) -> Tensor:
-        """From the deepest features and the encoder's skips (shallowest first) to logits (b, num_classes, h, w)."""
+        """Decode the deepest features and the encoder's skips (shallowest first) to logits (b, num_classes, h, w)."""
         x = self.stages[0](x)
         for j, stage in enumerate(self.stages[1:], start=1):
             # One skip deeper than in a usual U-Net: stage j is handed the input of encoder stage -j, which has the

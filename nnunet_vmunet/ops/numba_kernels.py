@@ -42,8 +42,10 @@ def backward(
     first_job, last_job, width, order, dy, states, x, delta, delta_weight, A, B, C, D, delta_bias,
     dx, ddelta, dA, dB, dC, dD, dbias,
 ):  # fmt: skip
-    """Of each job's image the job's channels: adds to dx (b, l, d), dD and dbias (b, 4, d), writes ddelta
-    (4, b, l, d) and dA (b, 4, n, d), and the tile's part of the sums over all channels, dB[part] and dC[part].
+    """Walk the channels of each job's tile backward.
+
+    It adds to dx (b, l, d), dD and dbias (b, 4, d). It writes ddelta (4, b, l, d), dA (b, 4, n, d), and the tile's part
+    of the sums over all channels, dB[part] and dC[part].
     """
     for job in range(first_job, last_job):
         image, tile = channels_of(job, width, x)

@@ -13,9 +13,8 @@ from itertools import pairwise
 import torch
 
 # After each operator torch's OpenMP threads spin for milliseconds, waiting for the next one. A second set of threads
-# has to share the cores with them: a scan takes 1.15 to 1.6 times as long. They read whether to wait passively only
-# when torch loads them, so they get the jobs instead, through `GOMP_parallel`, their library's stable entry point:
-# within 4 % of passive waiting, whatever the user set.
+# would have to share the cores with them. So torch's threads get the jobs, through `GOMP_parallel`, the stable entry
+# point of their library; docs/benchmarks.md has the times.
 
 SHARES = 4  # of the work for each thread: few, because each costs a call from Python; not one, because cores get busy
 
@@ -90,5 +89,5 @@ def _parallel():
 
 @cache
 def _pool(process: int, threads: int) -> ThreadPoolExecutor:
-    """By process, because a forked child inherits the pool but not its threads."""
+    """The pool of a process; a forked child needs its own, because it inherits the pool but not its threads."""
     return ThreadPoolExecutor(threads)

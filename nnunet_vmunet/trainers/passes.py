@@ -36,7 +36,7 @@ class SliceDataset:
         return len(self.identifiers)
 
     def load_case(self, identifier: tuple[str, int]):
-        """As nnU-Net's: data (c, 1, h, w), seg (1, 1, h, w), None and the properties, of one slice."""
+        """Load one slice as nnU-Net's dataset does: data (c, 1, h, w), seg (1, 1, h, w), None, and the properties."""
         case, z = identifier
         data, seg, _, properties = self.dataset.load_case(case)
         if data.shape[1] == 1:

@@ -70,14 +70,14 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
         self.datasets: tuple[SliceDataset, SliceDataset] | None = None
 
     def initialize(self) -> None:
-        """As nnU-Net's, with the plans made fit for VM-UNet first: network, batch size, batches of an epoch."""
+        """Make the plans fit for VM-UNet (network, batch size, batches of an epoch), then do as nnU-Net does."""
         if not self.was_initialized:
             self._plan_for_vmunet()
         super().initialize()
         self.initialised = fingerprint(self._bare_network().state_dict())
 
     def on_train_start(self) -> None:
-        """As nnU-Net's, with a line in the log on the weights that the training starts from."""
+        """Do as nnU-Net does, and log which weights the training starts from."""
         super().on_train_start()
         if self.local_rank == 0:
             for partial in Path(self.output_folder).glob(f"*{PARTIAL}"):
@@ -265,9 +265,9 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
         return dist.get_rank() * share + min(dist.get_rank(), remainder)
 
     def save_checkpoint(self, filename: str) -> None:
-        """As nnU-Net's, but a training killed while saving keeps the checkpoint that it had.
+        """Save as nnU-Net does, but a training killed while saving keeps the checkpoint that it had.
 
-        And the model says what it needs where it is taken to, unless the trainer is a user's own, found elsewhere.
+        The checkpoint also says what the model needs elsewhere, unless the trainer is a user's own.
         """
         if type(self).__module__.startswith("nnunet_vmunet."):
             requirement = Requirement.of(type(self).__name__, self.plans_manager.plans)
@@ -278,7 +278,7 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
             os.replace(partial, filename)
 
     def load_checkpoint(self, filename_or_checkpoint: str) -> None:
-        """As nnU-Net's, but a file that no training can go on from is refused with the way out."""
+        """Load as nnU-Net does, but refuse a file that no training can go on from, and name the way out."""
         try:
             super().load_checkpoint(filename_or_checkpoint)
         except Exception:
