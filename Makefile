@@ -2,10 +2,20 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: test demo lint clean
+.PHONY: test test-slow test-all demo lint clean
 
+# Every feature once, README's first job included: minutes.
 test: .venv/ready
-	$(BIN)/python -m pytest --cov
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST)
+
+# What `make test` leaves out: every kill, every accident, every compilation, end to end.
+test-slow: .venv/ready
+	$(BIN)/python -m pytest -m slow $(PYTEST)
+
+# Both, with the lines that no test runs; fails below 90 %.
+test-all: .venv/ready
+	$(MAKE) test PYTEST="--cov --cov-report= --cov-fail-under=0"
+	$(MAKE) test-slow PYTEST="--cov --cov-append"
 
 demo: .venv/ready
 	$(BIN)/nnunet-vmunet demo --overwrite

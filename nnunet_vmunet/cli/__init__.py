@@ -1,6 +1,7 @@
-"""The `nnunet-vmunet` command: one module per subcommand, each a few lines around a public function.
+"""The `nnunet-vmunet` command: each subcommand is a few lines around a public function.
 
-A module's `add` declares the options. What a subcommand needs is imported when it runs, so that `--help` is instant.
+An `add` function declares a subcommand's options. What a subcommand needs is imported when it runs, so that `--help`
+is instant.
 """
 
 from __future__ import annotations
@@ -15,9 +16,17 @@ from typing import TextIO
 
 from .. import __version__
 from ..errors import InputError
-from . import convert, demo, doctor, evaluate, overlay, register, weights
+from . import convert, evaluate, first_steps, overlay, weights
 
-COMMANDS = (register, doctor, convert, evaluate, overlay, weights, demo)
+ADD_COMMANDS = (  # in the order of --help
+    first_steps.add_register,
+    first_steps.add_doctor,
+    convert.add,
+    evaluate.add,
+    overlay.add,
+    weights.add,
+    first_steps.add_demo,
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -41,8 +50,8 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="nnunet-vmunet", description="VM-UNet for stock nnU-Net.")
     parser.add_argument("--version", action="version", version=f"nnunet-vmunet {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in COMMANDS:
-        command.add(commands)
+    for add in ADD_COMMANDS:
+        add(commands)
     return parser
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import InputError
-from .trained_fold import add_trained_fold
 
 
 def add(commands) -> None:
@@ -83,3 +82,15 @@ def _synapse(args) -> None:
     from ..evaluation.synapse_report import evaluate_synapse
 
     evaluate_synapse(_evaluated_folders(args), args.output, num_processes=args.num_processes)
+
+
+def add_trained_fold(parser) -> None:
+    """Add the options that name the validation of a trained fold; `overlay` has them too."""
+    group = parser.add_argument_group("or the validation of a trained fold")
+    group.add_argument("-d", dest="dataset", metavar="ID", help="nnU-Net dataset id or name")
+    group.add_argument("-f", dest="fold", metavar="FOLD", help="0 to 4, or all")
+    group.add_argument(
+        "-tr", dest="trainer", default="nnUNetTrainerVMUNet", metavar="TRAINER", help="default nnUNetTrainerVMUNet"
+    )
+    group.add_argument("-pl", dest="plans", default="nnUNetPlans", metavar="PLANS", help="default nnUNetPlans")
+    group.add_argument("-c", dest="configuration", default="2d", metavar="CONFIGURATION", help="default 2d")

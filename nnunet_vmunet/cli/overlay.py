@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import InputError
-from .trained_fold import add_trained_fold
+from .evaluate import add_trained_fold
 
 
 def add(commands) -> None:

@@ -21,8 +21,14 @@ from .raw_dataset import (
     write_splits,
 )
 from .release_folders import folders_in
-from .synapse_organs import organ_labels
-from .synapse_split import CASES, TEST_CASES, TRAINING_SLICES, published_fold, unpublished_slice_counts
+from .synapse_benchmark import (
+    CASES,
+    TEST_CASES,
+    TRAINING_SLICES,
+    organ_labels,
+    published_fold,
+    unpublished_slice_counts,
+)
 
 # The forms in which the dataset goes round: modules with the same functions under the same names.
 _FORMS = (synapse_raw, synapse_preprocessed)

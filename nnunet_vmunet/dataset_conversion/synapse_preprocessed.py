@@ -21,8 +21,7 @@ from ..files.listing import by_case
 from ..files.volumes import reading, real_numbers
 from .nifti import check_intensities, checked_labels, write_slices
 from .release_folders import find_folder, matching_files
-from .synapse_organs import SYNAPSE_ORGANS
-from .synapse_split import TEST_CASES, TRAINING_SLICES
+from .synapse_benchmark import SYNAPSE_ORGANS, TEST_CASES, TRAINING_SLICES
 
 WANTED = "train_npz and test_vol_h5"
 ORGAN_COUNTS = (8,)

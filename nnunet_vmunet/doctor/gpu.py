@@ -15,7 +15,7 @@ from .finding import Finding, first_line, gigabytes, ok, problem, set_variable, 
 
 VISIBLE, COMPILE = "CUDA_VISIBLE_DEVICES", "nnUNet_compile"
 YES, NO = ("true", "1", "t"), ("false", "0", "f")  # what nnU-Net takes for yes; it takes anything else for no
-PAPER_BATCH = 8.8e9  # bytes: a training step on 32 images of 256×256 in float32, by memory_model
+PAPER_STEP_BYTES = 8.8e9  # a training step on 32 images of 256×256 in float32, by memory_model
 # A GPU below this compute capability is too old for torch built with CUDA 13, and the build that still has code for it.
 OLDEST_FOR_CUDA_13, BUILD_FOR_OLDER = (7, 5), "cu126"
 
@@ -50,10 +50,10 @@ def _gpu(device: torch.device) -> Finding:
         f"{gigabytes(free)} of {gigabytes(total)} free"
     )
     facts = {"device": str(device), "free_bytes": free, "total_bytes": total}
-    if free >= PAPER_BATCH:
+    if free >= PAPER_STEP_BYTES:
         return ok("GPU", detail, **facts)
-    detail += f"; the paper's batch of 32 images of 256x256 takes {gigabytes(PAPER_BATCH)} in float32"
-    if total >= PAPER_BATCH:
+    detail += f"; the paper's batch of 32 images of 256x256 takes {gigabytes(PAPER_STEP_BYTES)} in float32"
+    if total >= PAPER_STEP_BYTES:
         return warning("GPU", f"{detail}: other programs hold the rest", "nvidia-smi", **facts)
     plan = f"nnUNetv2_plan_and_preprocess -d ID -c 2d -pl VMUNetPlanner -gpu_memory_target {max(1, int(total / 1e9))}"
     return warning("GPU", f"{detail}: let the planner choose a smaller one", plan, **facts)

@@ -155,7 +155,7 @@ def test_the_paper_s_batch_needs_what_the_memory_model_says():
     from nnunet_vmunet.memory_model import training_memory
     from nnunet_vmunet.models import VMUNet
 
-    assert training_memory(VMUNet(3, 2), 2).peak(32, (256, 256)) == pytest.approx(gpu.PAPER_BATCH, rel=0.05)
+    assert training_memory(VMUNet(3, 2), 2).peak(32, (256, 256)) == pytest.approx(gpu.PAPER_STEP_BYTES, rel=0.05)
 
 
 @pytest.fixture

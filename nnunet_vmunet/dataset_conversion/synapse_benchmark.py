@@ -1,10 +1,35 @@
-"""The split that TransUNet published and VM-UNet's paper uses: which cases, and how many slices they have."""
+"""What is published about the abdominal CT volumes: BTCV's organs, and TransUNet's eight of them and its split."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
+
 from .raw_dataset import Fold
+
+# In the released label maps the first organ is 1; 0 is background.
+BTCV_ORGANS = (
+    "spleen",
+    "right kidney",
+    "left kidney",
+    "gallbladder",
+    "oesophagus",
+    "liver",
+    "stomach",
+    "aorta",
+    "inferior vena cava",
+    "portal and splenic vein",
+    "pancreas",
+    "right adrenal gland",
+    "left adrenal gland",
+)
+
+# The order in which the VM-UNet paper, and every other since TransUNet's, reports them. Other orders circulate.
+SYNAPSE_ORGANS = ("aorta", "gallbladder", "left kidney", "right kidney", "liver", "pancreas", "spleen", "stomach")
+
+# The organs of a dataset, by how many they are.
+ORGANS = {8: SYNAPSE_ORGANS, 13: BTCV_ORGANS}
 
 # The lists lists_Synapse/train.txt and test_vol.txt name the cases like this, and so do the datasets written here.
 TRAINING_SLICES = {
@@ -29,6 +54,17 @@ TRAINING_SLICES = {
 }
 TEST_CASES = tuple(f"case{number:04d}" for number in (1, 2, 3, 4, 8, 22, 25, 29, 32, 35, 36, 38))
 CASES = tuple(sorted([*TRAINING_SLICES, *TEST_CASES]))
+
+
+def organ_labels(count: int) -> dict[str, int]:
+    """The labels of dataset.json: {"background": 0, "aorta": 1, ...}."""
+    return {name: value for value, name in enumerate(("background", *ORGANS[count]))}
+
+
+def from_btcv(count: int) -> np.ndarray:
+    """(14,) uint8: for each value of a released label map its value among `count` organs, 0 for organs left out."""
+    labels = organ_labels(count)
+    return np.array([0, *(labels.get(name, 0) for name in BTCV_ORGANS)], np.uint8)
 
 
 def published_fold(cases: Iterable[str]) -> Fold:

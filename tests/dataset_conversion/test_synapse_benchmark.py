@@ -1,14 +1,32 @@
-"""The published split, against TransUNet's own lists."""
+"""The two numberings of the organs, and the published split against TransUNet's own lists."""
 
+import pytest
 from synapse_layouts import published_slice_counts
 
-from nnunet_vmunet.dataset_conversion.synapse_split import (
+from nnunet_vmunet.dataset_conversion.synapse_benchmark import (
+    BTCV_ORGANS,
     CASES,
+    SYNAPSE_ORGANS,
     TEST_CASES,
     TRAINING_SLICES,
+    from_btcv,
+    organ_labels,
     published_fold,
     unpublished_slice_counts,
 )
+
+
+def test_transunets_table():
+    assert from_btcv(8).tolist() == [0, 7, 4, 3, 2, 0, 5, 8, 1, 0, 0, 6, 0, 0]
+
+
+def test_thirteen_stay_as_they_are():
+    assert from_btcv(13).tolist() == list(range(14))
+
+
+@pytest.mark.parametrize(("count", "organs"), [(8, SYNAPSE_ORGANS), (13, BTCV_ORGANS)])
+def test_labels_are_named_in_order_behind_the_background(count, organs):
+    assert organ_labels(count) == {"background": 0, **{name: value for value, name in enumerate(organs, 1)}}
 
 
 def test_split_and_slice_counts_are_those_of_the_lists(shared):
