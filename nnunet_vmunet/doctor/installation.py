@@ -150,8 +150,10 @@ def check_trainer() -> Iterator[Finding]:
     except ModuleNotFoundError:
         raise  # whoever guards this check knows how to bring a module back
     except Exception as error:  # broken packages raise anything while they are imported
-        reinstall = pip_install("--force-reinstall", "--no-deps", str(register.required_nnunet()))
-        unregistered = "Could not find" in str(error)
-        yield problem("trainer", first_line(error), "nnunet-vmunet register" if unregistered else reinstall)
+        if "Could not find" in str(error):  # its search went well, and it says in 300 letters where it looked
+            yield problem("trainer", f"nnU-Net does not find {TRAINER}", "nnunet-vmunet register")
+        else:
+            reinstall = pip_install("--force-reinstall", "--no-deps", str(register.required_nnunet()))
+            yield problem("trainer", first_line(error), reinstall)
     else:
         yield ok("trainer", f"nnU-Net finds {TRAINER}, in {trainer.__module__}")

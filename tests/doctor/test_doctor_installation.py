@@ -147,18 +147,18 @@ def search(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("error", "fix"),
+    ("error", "detail", "fix"),
     [
-        (RuntimeError("Could not find requested nnunet trainer"), "nnunet-vmunet register"),
-        (AttributeError("broken"), f"{PIP}--force-reinstall --no-deps 'nnunetv2<3,>=2.8'"),
+        (RuntimeError("Could not find requested nnunet trainer"), installation.TRAINER, "nnunet-vmunet register"),
+        (AttributeError("broken"), "AttributeError: broken", f"{PIP}--force-reinstall --no-deps 'nnunetv2<3,>=2.8'"),
     ],
     ids=["not found", "broken"],
 )
-def test_trainer_that_nnunet_does_not_get(error, fix, search, find):
+def test_trainer_that_nnunet_does_not_get(error, detail, fix, search, find):
     search(error)
     finding = find(installation.check_trainer())["trainer"]
     assert finding.state == "problem"
-    assert str(error) in finding.detail
+    assert detail in finding.detail
     assert finding.fix == fix
 
 
