@@ -29,16 +29,15 @@ def in_the_interpreter(*arguments: str) -> str:
     return done.stdout
 
 
-@pytest.mark.slow
-def test_interpreted():
-    assert " passed" in in_the_interpreter(str(HERE / "triton_interpreted.py"))
-
-
 @pytest.mark.parametrize(
-    "file, names",
-    [pytest.param(*item, marks=pytest.mark.slow if "operator" in item[0] else ()) for item in SHARED.items()],
-    ids=SHARED.keys(),
+    "names", ["half_precision or autocast or states", pytest.param("", marks=pytest.mark.slow)], ids=["some", "all"]
 )
+def test_interpreted(names):
+    assert " passed" in in_the_interpreter(str(HERE / "triton_interpreted.py"), "-k", names)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file, names", SHARED.items(), ids=SHARED.keys())
 def test_what_every_backend_must_pass(file, names):
     output = in_the_interpreter(str(HERE / file), "-k", f"triton and ({names})")
     assert " passed" in output and "skipped" not in output

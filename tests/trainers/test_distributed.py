@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import zlib
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
@@ -189,21 +190,32 @@ class Training:
         return next((self.folder / process).glob(f"*/*/fold_0/{name}"))
 
 
-def in_rank(rank: int, folder: Path, trainings: dict[str, Training]) -> None:
-    """What nnU-Net's run_ddp does in each process, on the CPU."""
-    process = f"rank {rank}"
+@contextmanager
+def process_group(rank: int, folder: Path):
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
+    yield
+    dist.destroy_process_group()
+
+
+def lose_in_rank(rank: int, folder: Path) -> None:
+    with process_group(rank, folder):
+        losses = {case: gradient(*share_of(case, rank)) for case in LOSSES}
+    torch.save(losses, folder / f"rank {rank}.pt")
+
+
+def train_in_rank(rank: int, folder: Path, trainings: dict[str, Training]) -> None:
+    """Do what nnU-Net's run_ddp does in each process, on the CPU."""
+    process = f"rank {rank}"
     nnunets.DDP = lambda network, device_ids: DistributedDataParallel(network)  # CPU tensors are on no numbered device
     torch.compile = partial(torch.compile, backend="eager")  # all of torch.compile but a minute of inductor
-    losses = {case: gradient(*share_of(case, rank)) for case in LOSSES}
     trained, continued = {}, {}
-    for name, training in trainings.items():
-        torch.manual_seed(rank)  # the ranks initialise differently, and go on with rank 0's weights
-        trained[name] = training.train(process)
-        continued[name] = training.continue_from(ALONE, process)
-    torch.save((losses, trained, continued), folder / f"{process}.pt")
-    dist.destroy_process_group()
+    with process_group(rank, folder):
+        for name, training in trainings.items():
+            torch.manual_seed(rank)  # the ranks initialise differently, and go on with rank 0's weights
+            trained[name] = training.train(process)
+            continued[name] = training.continue_from(ALONE, process)
+    torch.save((trained, continued), folder / f"{process}.pt")
 
 
 def whole_batch(case, ddp: bool = False):
@@ -246,8 +258,15 @@ def trainings(tiny_dataset_class, tmp_path_factory) -> dict[str, Training]:
 
 
 @pytest.fixture(scope="module")
+def losses_of_ranks(tmp_path_factory) -> list[dict]:
+    folder = tmp_path_factory.mktemp("ranks")
+    mp.spawn(lose_in_rank, (folder,), nprocs=2)
+    return [torch.load(folder / f"rank {rank}.pt") for rank in (0, 1)]
+
+
+@pytest.fixture(scope="module")
 def recorded(trainings, tmp_path_factory):
-    """losses: of each rank; trained and continued: {training: (one process's record, rank 0's, rank 1's)}."""
+    """trained and continued: {training: (one process's record, rank 0's, rank 1's)}."""
     folder = tmp_path_factory.mktemp("ranks")
     with pytest.MonkeyPatch.context() as patch:
         for variable in ("nnUNet_preprocessed", "nnUNet_results"):
@@ -257,30 +276,31 @@ def recorded(trainings, tmp_path_factory):
         for name, training in trainings.items():
             torch.manual_seed(0)
             trained[name] = training.train(ALONE)
-        mp.spawn(in_rank, (folder, trainings), nprocs=2)
+        mp.spawn(train_in_rank, (folder, trainings), nprocs=2)
         for name, training in trainings.items():
             continued[name] = training.continue_from("rank 0", ALONE)
     ranks = [torch.load(folder / f"rank {rank}.pt", weights_only=False) for rank in (0, 1)]
     return SimpleNamespace(
-        losses=[losses for losses, _, _ in ranks],
-        trained={name: (trained[name], *(rank[1][name] for rank in ranks)) for name in trainings},
-        continued={name: (continued[name], *(rank[2][name] for rank in ranks)) for name in trainings},
+        trained={name: (trained[name], *(rank[0][name] for rank in ranks)) for name in trainings},
+        continued={name: (continued[name], *(rank[1][name] for rank in ranks)) for name in trainings},
     )
 
 
-TRAINED = pytest.mark.parametrize("name", TRAININGS)
+def of_each_training(test):
+    """The test of each training: slow, because three trainings of three processes come before the first."""
+    return pytest.mark.slow(pytest.mark.parametrize("name", TRAININGS)(test))
 
 
 @pytest.mark.parametrize("case", LOSSES, ids=", ".join)
-def test_loss_of_two_shares_is_that_of_the_batch(case, recorded, relative_error):
+def test_loss_of_two_shares_is_that_of_the_batch(case, losses_of_ranks, relative_error):
     value, grad = gradient(*whole_batch(case))
-    shares = [losses[case] for losses in recorded.losses]
+    shares = [losses[case] for losses in losses_of_ranks]
     assert [share[0].item() for share in shares] == pytest.approx([value.item()] * 2, rel=RELATIVE)
     # DistributedDataParallel takes the mean of the processes' gradients
     assert relative_error(torch.cat([share[1] for share in shares]) / 2, grad) < RELATIVE
 
 
-@TRAINED
+@of_each_training
 def test_an_epoch_has_as_many_iterations(name, recorded):
     one, *ranks = recorded.trained[name]
     assert one.iterations == -(-8 // TRAININGS[name][2])
@@ -288,7 +308,7 @@ def test_an_epoch_has_as_many_iterations(name, recorded):
     assert [len(rank.losses) for rank in ranks] == [2 * one.iterations] * 2
 
 
-@TRAINED
+@of_each_training
 def test_every_batch_is_dealt_out_to_the_ranks(name, recorded):
     one, *ranks = recorded.trained[name]
     assert [first + second for first, second in zip(*(rank.images for rank in ranks), strict=True)] == one.images
@@ -296,14 +316,14 @@ def test_every_batch_is_dealt_out_to_the_ranks(name, recorded):
     assert [len(rank.images[0]) for rank in ranks] == [-(-batch_size // 2), batch_size // 2]
 
 
-@TRAINED
+@of_each_training
 def test_every_validation_batch_is_dealt_out_to_the_ranks(name, recorded):
     one, *ranks = recorded.trained[name]
     shares = zip(*(rank.validation_images for rank in ranks), strict=True)
     assert [first + second for first, second in shares] == one.validation_images
 
 
-@TRAINED
+@of_each_training
 def test_a_continued_training_goes_on_with_the_second_epoch(name, recorded):
     whole, *_ = recorded.trained[name]
     one, *ranks = recorded.continued[name]
@@ -312,14 +332,14 @@ def test_a_continued_training_goes_on_with_the_second_epoch(name, recorded):
     assert [first + second for first, second in zip(*(rank.images for rank in ranks), strict=True)] == second_epoch
 
 
-@TRAINED
+@of_each_training
 def test_ranks_start_from_the_weights_of_the_first(name, recorded):
     one, *ranks = recorded.trained[name]
     for rank in ranks:
         assert all(torch.equal(rank.start[parameter], values) for parameter, values in one.start.items())
 
 
-@TRAINED
+@of_each_training
 def test_first_gradients_are_equal(name, recorded, relative_error):
     one, *ranks = recorded.trained[name]
     for rank in ranks:
@@ -328,7 +348,7 @@ def test_first_gradients_are_equal(name, recorded, relative_error):
 
 
 @pytest.mark.parametrize("start", ["trained", "continued"])
-@TRAINED
+@of_each_training
 def test_the_loss_of_every_step_is_equal(name, start, recorded):
     one, *ranks = getattr(recorded, start)[name]
     for rank in ranks:
@@ -336,7 +356,7 @@ def test_the_loss_of_every_step_is_equal(name, start, recorded):
 
 
 @pytest.mark.parametrize("start", ["trained", "continued"])
-@TRAINED
+@of_each_training
 def test_trained_weights_are_equal(name, start, recorded):
     one, *ranks = getattr(recorded, start)[name]
     for rank in ranks:
@@ -345,7 +365,7 @@ def test_trained_weights_are_equal(name, start, recorded):
             assert torch.allclose(rank.end[parameter], values, rtol=0, atol=WEIGHTS), parameter
 
 
-@TRAINED
+@of_each_training
 def test_what_is_logged_is_equal(name, recorded):
     one, *ranks = recorded.trained[name]
     for rank in ranks:
@@ -356,7 +376,7 @@ def test_what_is_logged_is_equal(name, recorded):
         assert rank.logged["lrs"] == one.logged["lrs"] == [cosine_lr(epoch, 1e-3) for epoch in range(2)]
 
 
-@TRAINED
+@of_each_training
 def test_the_first_rank_alone_writes(name, recorded):
     one, first, second = recorded.trained[name]
     assert {f"checkpoint_{which}.pth" for which in ("best", "final")} < first.files
@@ -368,7 +388,7 @@ def without_time(file: str) -> str:
     return "training_log" if file.startswith("training_log") else file
 
 
-@TRAINED
+@of_each_training
 def test_checkpoints_name_the_weights_alike(name, recorded, trainings):
     alone, ranks = (
         torch.load(trainings[name].file(process, "checkpoint_final.pth"), weights_only=False)
@@ -378,7 +398,7 @@ def test_checkpoints_name_the_weights_alike(name, recorded, trainings):
     assert ranks["current_epoch"] == alone["current_epoch"] == 2
 
 
-@TRAINED
+@of_each_training
 def test_ranks_validate_unequal_numbers_of_images(name, recorded, relative_error):
     one, *ranks = recorded.trained[name]
     assert [len(rank.logits) for rank in ranks] == [2, 1]
