@@ -75,8 +75,8 @@ def case_picture(name: str, stack: Stack, chosen: list[int], labels: Labels, cou
     height, score = figure.bbox.height - MARGIN, ""
     if has_reference:
         score = f"{'mean ' if len(labels) > 1 else ''}Dice {_dice_text(mean_dice(dice(counts)))}"
-    right = figure.text(MARGIN + inner, height, score, transform=None, fontsize=FONT + 3, ha="right", va="top")
     left = figure.text(MARGIN, height, name, transform=None, fontsize=FONT + 3, va="top", parse_math=False)
+    right = figure.text(MARGIN + inner, height, score, transform=None, fontsize=FONT + 3, ha="right", va="top")
     _shorten(left, inner - right.get_window_extent().width - MARGIN)
     return figure
 
