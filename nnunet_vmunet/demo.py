@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from .errors import InputError
 from .overlay.cases import given_source
-from .overlay.overlay import overlay
+from .overlay.draw import draw_cases
 from .synthetic_lesions import lesion_photograph
 
 DATASET_ID = 118
@@ -142,7 +142,7 @@ def _program(name: str) -> str:
 def _look(folder: Path) -> float:
     """Draw the predictions over the photographs and return their mean Dice."""
     print(flush=True)
-    drawn = overlay(given_source(folder / "photos", folder / "masks", folder / "truth"), folder / "overlay")
+    drawn = draw_cases(given_source(folder / "photos", folder / "masks", folder / "truth"), folder / "overlay")
     for thumbnail in drawn:
         print(f"  {thumbnail.name}  Dice {thumbnail.dice:.3f}")
     mean = float(np.mean([thumbnail.dice for thumbnail in drawn]))

@@ -47,7 +47,7 @@ def _add_evaluated_folders(parser) -> None:
 
 
 def _evaluated_folders(args):
-    from ..evaluation.folders import given_folders, trained_fold
+    from ..evaluation.label_folders import given_folders, trained_fold
 
     given = {
         option

@@ -49,10 +49,10 @@ def add(commands) -> None:
 
 
 def _run(args) -> None:
-    from ..overlay.overlay import overlay
+    from ..overlay.draw import draw_cases
 
     window = tuple(args.window) if args.window else None
-    overlay(
+    draw_cases(
         _source(args),
         args.output,
         slices=args.slices,

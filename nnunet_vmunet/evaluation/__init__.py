@@ -3,7 +3,7 @@
 Importing this loads NumPy and nothing heavier.
 """
 
-from .isic import isic_metrics
-from .synapse import synapse_metrics
+from .isic_metrics import isic_metrics
+from .synapse_metrics import synapse_metrics
 
 __all__ = ["isic_metrics", "synapse_metrics"]

@@ -13,11 +13,9 @@ from ..files.nnunet import write_json
 from ..files.processes import run_parallel
 from . import paper
 from .bootstrap import INTERVALS, LEVEL, Estimate, estimate, mean_of_defined
-from .box_plots import Panel, save_box_plots
-from .folders import Case, Folders
-from .isic import METRICS, as_mask, confusion, nearest, rates
-from .label_files import BOX_PLOTS, read_labels
-from .outputs import interval, make_folder, number, table, write_csv
+from .isic_metrics import METRICS, as_mask, confusion, nearest, rates
+from .label_folders import BOX_PLOTS, Case, Folders, read_labels
+from .outputs import Panel, interval, make_folder, number, save_box_plots, table, write_csv
 
 # The side that the paper resizes images and masks to.
 SIDE = 256

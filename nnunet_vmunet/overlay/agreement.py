@@ -1,4 +1,4 @@
-"""Areas and their overlap, slice by slice: Dice is made of them, and the choice of slices."""
+"""Where prediction and reference agree: areas slice by slice, Dice, and the slices of a volume that show most."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import numpy as np
 from .labels import Labels
 
 PREDICTED, REFERENCE, BOTH = range(3)
+
+# What a slice must add to what the chosen ones show, as a fraction of everything, to be chosen for that.
+_WORTHWHILE = 0.05
 
 
 def areas(
@@ -43,3 +46,47 @@ def mean_dice(per_label: np.ndarray) -> float:
     """Over the labels that are there; NaN where none is."""
     defined = per_label[~np.isnan(per_label)]
     return float(defined.mean()) if len(defined) else float("nan")
+
+
+def choose_slices(counts: np.ndarray, number: int) -> list[int]:
+    """Indices of up to `number` slices, the one that shows most first.
+
+    counts: (n, labels, 3) as of `areas`.
+
+    A slice shows of each label the fraction that its area there is of the label's largest, and likewise of the
+    disagreement, which weighs as much as all labels together. Slices are added one by one, each time the one that adds
+    most; once nothing is added any more, those with large areas far from the ones chosen. Without any foreground they
+    are evenly spread.
+    """
+    num_slices = len(counts)
+    number = min(number, num_slices)
+    area = counts[..., PREDICTED] + counts[..., REFERENCE] - counts[..., BOTH]
+    if not area.any():
+        return [(2 * i + 1) * num_slices // (2 * number) for i in range(number)]
+    shown = _shown(area, counts)
+    total = area.sum(axis=1)
+    chosen: list[int] = []
+    seen = np.zeros(shown.shape[1])
+    while len(chosen) < number:
+        gain = np.maximum(shown - seen, 0).sum(axis=1)
+        if chosen and gain.max() < _WORTHWHILE:
+            gain = (total + 1) * _distance(num_slices, chosen)
+        best = int(gain.argmax())
+        chosen.append(best)
+        seen = np.maximum(seen, shown[best])
+    return chosen
+
+
+def _shown(area: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """(n, columns) from 0 to 1 / labels for each label that is there, and from 0 to 1 for the disagreement."""
+    area = area[:, area.any(axis=0)]
+    per_label = area / area.max(axis=0) / area.shape[1]
+    disagreement = (counts[..., PREDICTED] + counts[..., REFERENCE] - 2 * counts[..., BOTH]).sum(axis=1, keepdims=True)
+    if not counts[..., REFERENCE].any() or not disagreement.any():
+        return per_label
+    return np.concatenate([per_label, disagreement / disagreement.max()], axis=1)
+
+
+def _distance(num_slices: int, chosen: list[int]) -> np.ndarray:
+    """(n,) slices to the nearest chosen one."""
+    return np.abs(np.arange(num_slices)[:, None] - chosen).min(axis=1)

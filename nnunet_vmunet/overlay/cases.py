@@ -8,8 +8,7 @@ from itertools import count, takewhile
 from pathlib import Path
 
 from ..errors import InputError
-from ..evaluation.folders import first_dataset_json, given_folders, trained_fold
-from ..evaluation.label_files import label_files
+from ..evaluation.label_folders import first_dataset_json, given_folders, label_files, trained_fold
 from ..files.listing import by_case, files_with_endings
 from ..files.nnunet import nnunet_folder
 from ..files.photographs import SUFFIXES

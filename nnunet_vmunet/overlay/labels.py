@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from ..evaluation.label_files import expected, read_labels
+from ..evaluation.label_folders import expected, read_labels
 
 # Values by the name of the label, which has one, or of the region, which may have several.
 Labels = dict[str, tuple[int, ...]]

@@ -1,99 +1,44 @@
-"""One slice or photograph with the contours of prediction and reference."""
+"""Images with the contours of their masks, in rows and columns of a matplotlib figure."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure  # not pyplot: no display, no state
+from matplotlib.patheffects import withStroke
 from PIL import Image
 
-from .canvas import Canvas
-from .contours import Line, contours
 from .labels import Labels, where
 from .stacks import Stack
 
 # Okabe and Ito's seven colours, which colour-blind people tell apart, and then others that differ as far as they can.
-PALETTE = (
-    "#56b4e9",
-    "#f0e442",
-    "#d55e00",
-    "#009e73",
-    "#cc79a7",
-    "#e69f00",
-    "#0072b2",
-    "#ee3377",
-    "#44ddcc",
-    "#ffbbcc",
-    "#aaaa00",
-    "#bbbbbb",
-    "#aa77ff",
-    "#ffffff",
-)
+PALETTE = ["#56b4e9", "#f0e442", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#0072b2"]
+PALETTE += ["#ee3377", "#44ddcc", "#ffbbcc", "#aaaa00", "#bbbbbb", "#aa77ff", "#ffffff"]
 
 # Where there is one label only: a brighter blue, which shows on skin too, and the palette's yellow.
 PREDICTION, REFERENCE = "#00ccff", "#f0e442"
 
-
-@dataclass(frozen=True)
-class Outline:
-    """Of one label: solid where predicted, dashed in the reference."""
-
-    lines: list[Line]
-    colour: str
-    dashed: bool
+FONT, MARGIN = 15, 14  # pixels
+SOLID, DASHED = "-", (0, (4, 3))  # as matplotlib writes them; dashes and gaps in widths of the line
 
 
-@dataclass(frozen=True)
-class Panel:
-    pixels: np.ndarray  # (h, w, 3) uint8
-    outlines: list[Outline]
-    caption: str = ""
-    left: str = ""  # what the left edge is
-    top: str = ""
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height, width."""
-        return self.pixels.shape[:2]
-
-    def draw(self, canvas: Canvas, x: int, y: int, line_width: float) -> None:
-        canvas.image(x, y, self.pixels)
-        for outline in self.outlines:
-            canvas.lines(x, y, outline.lines, outline.colour, width=line_width, dashed=outline.dashed)
-        height, width = self.size
-        for letter, left, top in ((self.left, x + 10, y + height / 2), (self.top, x + width / 2, y + 12)):
-            canvas.text(left, top, letter, "white", align="center", weight="bold", shadow=True)
-
-
-def shrunk(panel: Panel, box: tuple[int, int]) -> Panel:
-    """The same to fit into a smaller `box` = (height, width)."""
-    size = fitted(panel.size, (1, 1), box)
-    scale = np.divide(size, panel.size)[::-1]
-    picture = Image.fromarray(panel.pixels).resize(size[::-1], Image.Resampling.LANCZOS)
-    scaled = [replace(outline, lines=[line * scale for line in outline.lines]) for outline in panel.outlines]
-    return replace(panel, pixels=np.asarray(picture), outlines=scaled)
-
-
-def panel_of(stack: Stack, index: int, labels: Labels, box: tuple[int, int], smallest: int = 0) -> Panel:
-    """Slice `index`, scaled to fit into `box` = (height, width) but enlarged only up to `smallest` pixels a side."""
-    pixels = stack.pixels(index)
-    size = fitted(pixels.shape[:2], stack.pixel_size, box, smallest)
-    prediction, reference = stack.prediction[index], None if stack.reference is None else stack.reference[index]
-    picture = Image.fromarray(pixels).resize(size[::-1], Image.Resampling.LANCZOS, reducing_gap=2)
-    plane = stack.plane
-    return Panel(
-        np.asarray(picture),
-        outlines(prediction, reference, labels, size),
-        caption=f"{plane.name} {index + 1} of {len(stack.image)}" if plane else "",
-        left=plane.left if plane else "",
-        top=plane.top if plane else "",
-    )
+def label_colours(labels: Labels, dashed: bool) -> list[str]:
+    """One for each label; where there is one label only, one each for prediction and reference (dashed)."""
+    if len(labels) == 1:
+        return [REFERENCE if dashed else PREDICTION]
+    return [PALETTE[i % len(PALETTE)] for i in range(len(labels))]
 
 
 def fitted(
-    shape: tuple[int, int], pixel_size: tuple[float, float], box: tuple[int, int], smallest: int = 0
+    shape: tuple[int, ...], pixel_size: tuple[float, float], box: tuple[int, int], smallest: int = 0
 ) -> tuple[int, int]:
-    """(height, width) to draw (rows, columns) in, with square pixels where `pixel_size` says that theirs are not."""
+    """(height, width) to draw (rows, columns) in, with square pixels where `pixel_size` says that theirs are not.
+
+    They fit into `box` = (height, width), and are enlarged only up to `smallest` pixels along the longer side.
+    """
     extent = np.multiply(shape, pixel_size)
     natural = extent / min(pixel_size)
     enlarged = natural * max(1, smallest / natural.max())
@@ -101,21 +46,96 @@ def fitted(
     return max(1, round(height)), max(1, round(width))
 
 
-def outlines(
-    prediction: np.ndarray, reference: np.ndarray | None, labels: Labels, size: tuple[int, int]
-) -> list[Outline]:
-    """Of all labels; the reference's lie on top, and their gaps show the prediction's."""
-    found = []
-    for mask, dashed in ((prediction, False), (reference, True)):
-        if mask is None:
-            continue
-        for values, colour in zip(labels.values(), colours(labels, dashed), strict=True):
-            found.append(Outline(contours(where(mask, values), size), colour, dashed))
-    return found
+def new_figure() -> Figure:
+    """A white figure of no size yet; at 72 dots per inch matplotlib's points are pixels."""
+    figure = Figure(dpi=72)
+    FigureCanvasAgg(figure)
+    return figure
 
 
-def colours(labels: Labels, dashed: bool) -> list[str]:
-    """One for each label; where there is one label only, one each for prediction and reference (dashed)."""
-    if len(labels) == 1:
-        return [REFERENCE if dashed else PREDICTION]
-    return [PALETTE[i % len(PALETTE)] for i in range(len(labels))]
+def lay_out(
+    figure: Figure,
+    number: int,
+    size: tuple[int, int],
+    *,
+    columns: int = 1,
+    inner: int = 0,
+    margin: int = MARGIN,
+    above: int = 0,
+    caption: int = 0,
+    below: int = 0,
+) -> list[Axes]:
+    """Size the figure to hold `number` axes of `size` = (height, width) pixels, row by row, and return them.
+
+    inner: pixels between the left and the right margin, if more than the columns need. above, below: pixels for what
+    stands over and under all axes. caption: pixels over each row.
+    """
+    (height, width), rows = size, -(-number // columns)
+    needed = columns * (width + margin) - margin
+    whole_width, whole_height = max(needed, inner) + 2 * margin, above + rows * (caption + height + margin) + below
+    figure.set_size_inches(whole_width / figure.dpi, whole_height / figure.dpi)
+    grid = figure.add_gridspec(
+        rows,
+        columns,
+        left=margin / whole_width,
+        right=(margin + needed) / whole_width,
+        bottom=(below + margin) / whole_height,
+        top=1 - (above + caption) / whole_height,
+        wspace=margin / width,
+        hspace=(caption + margin) / height,
+    )
+    return [figure.add_subplot(grid[i], xticks=[], yticks=[], frame_on=False) for i in range(number)]
+
+
+def draw_slice(axes: Axes, stack: Stack, index: int, labels: Labels, size: tuple[int, int], line_width: float) -> None:
+    """Slice `index` of the image, scaled to `size` = (height, width), and the contours of all labels."""
+    height, width = size
+    picture = Image.fromarray(stack.pixels(index)).resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2)
+    show(axes, np.asarray(picture))
+    # The reference's lines lie on top, and their gaps show the prediction's.
+    for label_images, dashed in ((stack.prediction, False), (stack.reference, True)):
+        if label_images is not None:
+            for values, colour in zip(labels.values(), label_colours(labels, dashed), strict=True):
+                _draw_contour(axes, where(label_images[index], values), size, colour, dashed, line_width)
+    if stack.plane:
+        style: dict[str, Any] = {"ha": "center", "va": "center", "color": "white", "fontsize": FONT, "weight": "bold"}
+        for x, y, letter in ((10, height / 2, stack.plane.left), (width / 2, 12, stack.plane.top)):
+            axes.text(x, y, letter, path_effects=shadow(2.4), **style)
+
+
+def show(axes: Axes, pixels: np.ndarray, left: int = 0) -> None:
+    """(h, w, 3) uint8, pixel by pixel from the top; the axes count pixels from their upper left corner."""
+    height, width = pixels.shape[:2]
+    axes.imshow(pixels, extent=(left, left + width, height, 0), aspect="auto")
+    axes.set(xlim=(0, axes.bbox.width), ylim=(axes.bbox.height, 0))
+
+
+def _draw_contour(
+    axes: Axes, mask: np.ndarray, size: tuple[int, int], colour: str, dashed: bool, line_width: float
+) -> None:
+    """The border of a (rows, columns) mask that covers the image: between its pixels and those beside them."""
+    if not mask.any():
+        return
+    # Blocks of half a drawn pixel spare the memory that a large photograph's pixels take, and keep its thinnest lines.
+    step = max(1, int(min(np.divide(mask.shape, size))) // 2)
+    starts = [np.arange(0, length, step) for length in mask.shape]
+    blocks = np.logical_or.reduceat(np.logical_or.reduceat(mask, starts[0], axis=0), starts[1], axis=1)
+    y, x = (
+        (np.arange(-1, n + 1) + 0.5) * step * drawn / length
+        for n, drawn, length in zip(blocks.shape, size, mask.shape, strict=True)
+    )
+    lines = axes.contour(x, y, np.pad(blocks, 1).astype(float), [0.5], colors=colour, linewidths=line_width)
+    # A line along the image's edge is seen in its full width.
+    lines.set(linestyle=DASHED if dashed else SOLID, path_effects=shadow(line_width + 1.2), clip_on=False, snap=False)
+
+
+def shadow(width: float) -> list[withStroke]:
+    """What sets a line or a letter off from any background."""
+    return [withStroke(linewidth=width, foreground="black", alpha=0.35)]
+
+
+def rendered(figure: Figure) -> np.ndarray:
+    """(height, width, 3) uint8."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.array(canvas.buffer_rgba())[..., :3]

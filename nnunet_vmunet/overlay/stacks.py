@@ -1,4 +1,4 @@
-"""What is drawn of a case: slices of the image and of the label images. A photograph is a single slice."""
+"""What is drawn of a case: slices of the image, in grey values, and of the label images. A photograph is one slice."""
 
 from __future__ import annotations
 
@@ -13,10 +13,20 @@ from ..files.volumes import read_grid, read_volume, refuse_other_grid
 from .cases import Case
 from .labels import read_label_image
 from .upright import Plane, view_of
-from .window import Window, grey_values, window_of
 
 # Masks may have been made from a photograph that was scaled, so the last pixel may be rounded away.
 _EQUAL_SHAPE = 0.01
+
+# Level 40, width 400: what abdominal organs are looked at with.
+SOFT_TISSUE_HU = (-160.0, 240.0)
+
+# Air has -1000 HU, and every CT shows some; intensities of MR do not come near that.
+LOWEST_OF_NO_CT = -500
+
+PERCENTILES = (0.5, 99.5)
+_SAMPLES = 1_000_000  # that percentiles are taken of: more tell no more
+
+Window = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -105,3 +115,22 @@ def _is_coloured(pixels: np.ndarray) -> bool:
 
 def _by(shape: tuple[int, ...]) -> str:
     return size_text(reversed(shape))
+
+
+def window_of(intensities: np.ndarray, is_ct: bool = False) -> Window:
+    """The intensities drawn black and white: a soft tissue window for CT, percentiles for everything else.
+
+    is_ct: known from the dataset.json; otherwise a CT is what goes below -500, as air does in Hounsfield units.
+    """
+    if is_ct or intensities.min() < LOWEST_OF_NO_CT:
+        return SOFT_TISSUE_HU
+    sample = intensities.ravel(order="K")[:: intensities.size // _SAMPLES + 1]
+    low, high = np.percentile(sample[np.isfinite(sample)], PERCENTILES) if np.isfinite(sample).any() else (0, 1)
+    return float(low), float(high)
+
+
+def grey_values(intensities: np.ndarray, window: Window) -> np.ndarray:
+    """The same shape as uint8: 0 at the window's low end and below, 255 at its high end and above."""
+    low, high = window
+    fraction = (intensities.astype(np.float32) - low) / (high - low if high > low else 1)
+    return (255 * np.nan_to_num(fraction, nan=0).clip(0, 1) + 0.5).astype(np.uint8)

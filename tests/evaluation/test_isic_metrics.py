@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nnunet_vmunet.evaluation import isic_metrics
-from nnunet_vmunet.evaluation.isic import METRICS, confusion, nearest, rates
+from nnunet_vmunet.evaluation.isic_metrics import METRICS, confusion, nearest, rates
 
 
 def test_golden_numbers_of_the_original(golden):

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from nnunet_vmunet.overlay.cases import given_source
-from nnunet_vmunet.overlay.contact_sheet import Thumbnail
-from nnunet_vmunet.overlay.overlay import overlay
+from nnunet_vmunet.overlay.draw import draw_cases
+from nnunet_vmunet.overlay.pictures import Thumbnail
 
 RAS_MM = np.eye(4)
 
@@ -50,7 +50,7 @@ class Study:
     def draw(self, *, with_references: bool = True, **settings) -> list[Thumbnail]:
         """Thumbnails in the order of the contact sheet; the pictures lie in `output`."""
         source = given_source(self.images, self.predictions, self.references if with_references else None)
-        return overlay(source, self.output, num_processes=1, **settings)
+        return draw_cases(source, self.output, num_processes=1, **settings)
 
     def picture(self, name: str) -> np.ndarray:
         return np.asarray(Image.open(self.output / f"{name}.png"))

@@ -1,13 +1,23 @@
-"""What is where in the picture of a case."""
+"""What is where in the picture of a case and on contact sheets."""
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from PIL import Image
 
 from nnunet_vmunet.errors import InputError
-from nnunet_vmunet.overlay.canvas import Canvas, shortened, text_width
-from nnunet_vmunet.overlay.panels import PALETTE, PREDICTION, REFERENCE, fitted
-from nnunet_vmunet.overlay.picture import MARGIN, TITLE, legend
+from nnunet_vmunet.overlay.panels import MARGIN, PALETTE, PREDICTION, REFERENCE, fitted, rendered
+from nnunet_vmunet.overlay.pictures import (
+    SHEET_COLUMNS,
+    SHEET_ROWS,
+    THUMBNAIL,
+    TITLE,
+    Thumbnail,
+    case_picture,
+    contact_sheets,
+    worst_first,
+)
+from nnunet_vmunet.overlay.stacks import Stack
 
 # Where the first panel begins in a picture without captions.
 LEFT, TOP = MARGIN, 2 * MARGIN + TITLE
@@ -28,12 +38,13 @@ def in_panel(places: np.ndarray, shape=SHAPE) -> np.ndarray:
     return places[((places >= (TOP, LEFT)) & (places < np.add(shape, (TOP, LEFT)))).all(axis=1)]
 
 
-def test_the_image_itself_is_not_changed_by_drawing():
-    pixels = np.random.default_rng(0).integers(0, 255, (60, 90, 3), np.uint8)
-    canvas = Canvas(200, 100)
-    canvas.image(17, 23, pixels)
-    assert np.array_equal(canvas.pixels()[23:83, 17:107], pixels)
-    assert (canvas.pixels()[:23] == 255).all()
+def test_the_image_itself_is_not_changed_by_drawing(study):
+    pixels = np.random.default_rng(0).integers(0, 255, (*SHAPE, 3), np.uint8)
+    study.photograph("a", np.zeros(SHAPE, np.uint8), image=pixels)
+    study.draw(with_references=False)
+    picture = study.picture("a")
+    assert np.array_equal(picture[TOP : TOP + SHAPE[0], LEFT : LEFT + SHAPE[1]], pixels)
+    assert (picture[TOP : TOP + SHAPE[0], :LEFT] == 255).all()
 
 
 def test_contours_lie_on_the_borders_of_the_masks(study, rectangle, pixels_of):
@@ -157,22 +168,48 @@ def test_sizes_fit_the_box_and_pixels_become_square(shape, pixel_size, size):
     assert fitted(shape, pixel_size, box=(900, 960), smallest=480) == size
 
 
+def legend_texts(labels, with_reference: bool, counts) -> list[str]:
+    masks = np.zeros((len(counts), 40, 60), np.uint8)
+    stack = Stack(np.zeros((*masks.shape, 3), np.uint8), masks, masks if with_reference else None, (1, 1))
+    (legend,) = case_picture("a", stack, [0], labels, counts).legends
+    return [text.get_text() for text in legend.get_texts()]
+
+
 def test_the_legend_gives_the_dice_of_every_label_that_is_there():
     counts = np.zeros((2, 3, 3), int)
     counts[:, 0] = (4, 4, 3)  # predicted, in the reference, both
     counts[1, 2] = (5, 0, 0)
-    labels = {"liver": (1,), "spleen": (2,), "aorta": (3,)}
-    texts = [entry.text for entry in legend(labels, counts, with_reference=True)]
-    assert texts == ["prediction", "reference", "liver: 0.750", "aorta: 0.000"]
-    assert [entry.text for entry in legend(labels, counts, with_reference=False)] == ["liver", "aorta"]
+    labels = {"liver": (1,), "_$x$": (2,), "_$aorta$": (3,)}
+    assert legend_texts(labels, True, counts) == ["prediction", "reference", "liver: 0.750", "_$aorta$: 0.000"]
+    assert legend_texts(labels, False, counts) == ["liver", "_$aorta$"]
+    assert legend_texts(labels, False, 0 * counts) == []
 
 
-def test_long_names_lose_their_middle():
-    name = "patient_" + 20 * "0123456789" + "_left"
-    short = shortened(name, 200)
-    assert text_width(short) <= 200 < text_width(name)
-    assert short.startswith("patient_") and short.endswith("_left") and "…" in short
-    assert shortened("patient_7", 200) == "patient_7"
+@pytest.mark.parametrize("slices", [1, 3])
+def test_many_labels_have_a_legend_that_stays_inside_the_picture(slices):
+    labels = {f"the name of organ {i}": (i,) for i in range(1, 15)}
+    masks = np.zeros((slices, 40, 60), np.uint8)
+    stack = Stack(np.zeros((*masks.shape, 3), np.uint8), masks, masks, (1, 1))
+    figure = case_picture("a", stack, list(range(slices)), labels, np.ones((slices, 14, 3), int))
+    box = figure.legends[0].get_window_extent()
+    assert len(figure.legends[0].get_texts()) == 16
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+    assert 0 <= box.y0 < box.y1 <= min(axes.bbox.y0 for axes in figure.axes)
+
+
+def test_long_names_lose_their_middle_beside_the_dice(study, rectangle):
+    name = "patient_" + 12 * "0123456789" + "_left"
+    mask = np.zeros((1, *SHAPE), np.uint8)
+    stack = Stack(np.zeros((*mask.shape, 3), np.uint8), mask, mask, (1, 1))
+    for drawn_name in (name, "patient_7"):
+        shown, dice = case_picture(drawn_name, stack, [0], {"mask": (1,)}, np.ones((1, 1, 3), int)).texts
+        assert dice.get_text() == "Dice 1.000"
+        assert shown.get_window_extent().x1 < dice.get_window_extent().x0
+        if drawn_name == name:
+            assert shown.get_text().startswith("patient_0") and shown.get_text().endswith("_left")
+            assert "…" in shown.get_text()
+        else:
+            assert shown.get_text() == drawn_name
 
 
 @pytest.mark.parametrize("name", ["$x_1$ ^{2", "Läsion-Ø", "a b"])
@@ -180,3 +217,63 @@ def test_names_are_written_as_they_are(study, rectangle, name):
     study.photograph(name, rectangle((40, 60), (5, 9), (5, 9)))
     study.draw(with_references=False)
     assert (study.picture(name)[:TOP] < 100).any()
+
+
+def thumbnail(name: str, dice: float | None = None, colour=(120, 120, 120), shape=(60, 90)) -> Thumbnail:
+    return Thumbnail(name, np.full((*shape, 3), colour, np.uint8), dice)
+
+
+def names(thumbnails: list[Thumbnail]) -> list[str]:
+    return [thumbnail.name for thumbnail in thumbnails]
+
+
+def test_the_worst_comes_first_and_what_is_undefined_last():
+    cases = {"a": 0.9, "b": np.nan, "c": 0.0, "d": 0.5, "e": 1.0}
+    assert names(worst_first([thumbnail(*case) for case in cases.items()])) == ["c", "d", "a", "e", "b"]
+
+
+def test_equals_come_by_name():
+    assert names(worst_first([thumbnail(name, 0.5) for name in "cab"])) == ["a", "b", "c"]
+    assert names(worst_first([thumbnail(name) for name in "cab"])) == ["a", "b", "c"]
+
+
+def test_thumbnails_are_laid_out_in_reading_order(pixels_of):
+    colours = ["#ff0000", "#00ff00", "#0000ff", "#ffff00", "#ff00ff"]
+    thumbnails = [thumbnail(c, 0.5, [int(c[i : i + 2], 16) for i in (1, 3, 5)]) for c in colours]
+    sheet = rendered(dict(contact_sheets(thumbnails, "five cases"))["contact_sheet.png"])
+    places = [pixels_of(sheet, colour) for colour in colours]
+    assert [len(place) for place in places] == [60 * 90] * 5
+    top, left = np.array([place.min(axis=0) for place in places]).T
+    assert top[0] == top[1] == top[2] < top[3] == top[4]
+    assert left[0] == left[3] < left[1] == left[4] < left[2]
+
+
+@pytest.mark.parametrize(
+    ("number", "files"),
+    [
+        (1, ["contact_sheet.png"]),
+        (25, ["contact_sheet.png"]),
+        (26, ["contact_sheet_1.png", "contact_sheet_2.png"]),
+        (226, [f"contact_sheet_{page:02d}.png" for page in range(1, 11)]),
+    ],
+    ids=lambda value: str(value) if isinstance(value, int) else "",
+)
+def test_many_cases_make_pages(number, files):
+    sheets = contact_sheets([thumbnail(f"case_{i}", 0.5) for i in range(number)], "cases")
+    assert [name for name, _ in sheets] == files
+
+
+def test_a_page_is_of_a_size_that_can_be_looked_at():
+    thumbnails = [thumbnail(f"case_{i}", 0.5, shape=THUMBNAIL) for i in range(SHEET_COLUMNS * SHEET_ROWS)]
+    ((_, sheet),) = contact_sheets(thumbnails, "cases")
+    assert max(rendered(sheet).shape) < 1500
+
+
+def test_captions_give_name_and_dice_and_do_not_meet():
+    long = "patient_" + 8 * "0123456789"
+    ((_, sheet),) = contact_sheets([thumbnail("a", np.nan), thumbnail(long, 0.9), thumbnail("$b", None)], "cases")
+    captions = [(axes.get_title("left"), axes.get_title("right")) for axes in sheet.axes]
+    assert captions[0] == ("a", "-") and captions[2] == ("$b", "")
+    assert captions[1][0].startswith("patient_") and "…" in captions[1][0] and captions[1][1] == "0.900"
+    left, right = (next(text for text in sheet.axes[1].findobj(Text) if text.get_text() == c) for c in captions[1])
+    assert left.get_window_extent().x1 < right.get_window_extent().x0

@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 from studies import write_mask
 
-from nnunet_vmunet.overlay import picture
+from nnunet_vmunet.overlay import draw
 from nnunet_vmunet.overlay.cases import given_source
-from nnunet_vmunet.overlay.overlay import overlay
-from nnunet_vmunet.overlay.panels import PALETTE
-from nnunet_vmunet.overlay.picture import CAPTION, MARGIN, TITLE
+from nnunet_vmunet.overlay.panels import MARGIN, PALETTE
+from nnunet_vmunet.overlay.pictures import CAPTION, TITLE
 
 SHAPE = (40, 60)
 
@@ -29,8 +28,14 @@ def three(study, rectangle):
 def titles(monkeypatch) -> list[tuple[str, str]]:
     """Name and Dice as they are written over each picture."""
     drawn = []
-    draw = picture._draw_title
-    monkeypatch.setattr(picture, "_draw_title", lambda *args: (drawn.append(args[1:3]), draw(*args)))
+    case_picture = draw.case_picture
+
+    def noted(*args):
+        figure = case_picture(*args)
+        drawn.append(tuple(text.get_text() for text in figure.texts))
+        return figure
+
+    monkeypatch.setattr(draw, "case_picture", noted)
     return drawn
 
 
@@ -53,9 +58,8 @@ def test_without_references_cases_come_by_name_and_without_dice(three, run, titl
 def test_processes_draw_the_same(three):
     three.draw()
     alone = {file.name: file.read_bytes() for file in three.output.iterdir()}
-    overlay(
-        given_source(three.images, three.predictions, three.references), three.output, num_processes=2, overwrite=True
-    )
+    source = given_source(three.images, three.predictions, three.references)
+    draw.draw_cases(source, three.output, num_processes=2, overwrite=True)
     assert {file.name: file.read_bytes() for file in three.output.iterdir()} == alone
 
 

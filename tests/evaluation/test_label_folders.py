@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nnunet_vmunet.errors import InputError
-from nnunet_vmunet.evaluation.folders import given_folders, trained_fold
+from nnunet_vmunet.evaluation.label_folders import given_folders, trained_fold
 from nnunet_vmunet.evaluation.paper import is_synapse, isic_year, synapse_dice
 
 BLANK = np.zeros((4, 4), np.uint8)

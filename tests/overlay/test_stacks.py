@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nnunet_vmunet.overlay.window import SOFT_TISSUE_HU, grey_values, window_of
+from nnunet_vmunet.overlay.stacks import SOFT_TISSUE_HU, grey_values, window_of
 
 RNG = np.random.default_rng(0)
 

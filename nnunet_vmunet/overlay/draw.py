@@ -6,35 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from ..errors import InputError
-from ..files.atomic import atomic_folder
+from ..files.atomic import atomic_folder, refuse_foreign_files
 from ..files.photographs import write_png
 from ..files.processes import run_parallel
-from .agreement import areas, dice, mean_dice
-from .canvas import Canvas
+from .agreement import areas, choose_slices, dice, mean_dice
 from .cases import Case, Source
-from .contact_sheet import CELL, Thumbnail, contact_sheets, worst_first
 from .labels import Labels, ignored_value, named_labels, present_values, unnamed_labels
-from .panels import Panel, panel_of, shrunk
-from .picture import picture
-from .slices import choose_slices
-from .stacks import read_stack
-from .window import Window
-
-# (height, width) in pixels that a photograph, a volume's slice and a thumbnail fit in.
-PHOTOGRAPH, SLICE = (900, 960), (560, 560)
-
-# Smaller images are enlarged to this many pixels along their longer side.
-ENLARGED = 480
+from .panels import rendered
+from .pictures import Thumbnail, case_picture, contact_sheets, thumbnail_pixels, worst_first
+from .stacks import Window, read_stack
 
 MOST_SLICES = 100  # in one picture
 
-THUMBNAIL_LINE = 1.2  # pixels
 
-
-def overlay(
+def draw_cases(
     source: Source,
     output: Path,
     *,
@@ -60,10 +46,11 @@ def overlay(
         labels = named_labels(source.dataset_json) or _labels_in(cases, num_processes)
         draw = _Draw(folder, labels, ignored_value(source.dataset_json), slices, window, _is_ct(source.dataset_json))
         thumbnails = worst_first(run_parallel(draw, cases, num_processes, "Drawing"))
-        sheets = contact_sheets(thumbnails, _sheet_title(cases))
-        for name, sheet in sheets.items():
-            write_png(sheet, folder / name)
-    _report(source, output, thumbnails, list(sheets))
+        sheets = []
+        for name, sheet in contact_sheets(thumbnails, _sheet_title(cases)):
+            write_png(rendered(sheet), folder / name)
+            sheets.append(name)
+    _report(source, output, thumbnails, sheets)
     return thumbnails
 
 
@@ -82,21 +69,10 @@ class _Draw:
         stack = read_stack(case, allowed, self.window, self.is_ct)
         counts = areas(stack.prediction, stack.reference, self.labels, self.ignored)
         chosen = choose_slices(counts, self.slices)
-        box = SLICE if case.is_volume else PHOTOGRAPH
-        panels = {i: panel_of(stack, i, self.labels, box, ENLARGED) for i in sorted(chosen)}
-        has_reference = stack.reference is not None
-        drawn = picture(case.name, list(panels.values()), self.labels, counts, has_reference)
-        write_png(drawn, self.folder / f"{case.name}.png")
-        mean = mean_dice(dice(counts)) if has_reference else None
-        return Thumbnail(case.name, _drawn(shrunk(panels[chosen[0]], CELL)), mean)
-
-
-def _drawn(panel: Panel) -> np.ndarray:
-    """(h, w, 3) uint8: the panel alone."""
-    height, width = panel.size
-    canvas = Canvas(width, height)
-    panel.draw(canvas, 0, 0, THUMBNAIL_LINE)
-    return canvas.pixels()
+        drawn = case_picture(case.name, stack, sorted(chosen), self.labels, counts)
+        write_png(rendered(drawn), self.folder / f"{case.name}.png")
+        mean = mean_dice(dice(counts)) if case.reference else None
+        return Thumbnail(case.name, thumbnail_pixels(stack, chosen[0], self.labels), mean)
 
 
 def _check(source: Source, output: Path, slices: int, window: Window | None, overwrite: bool) -> None:
@@ -108,18 +84,9 @@ def _check(source: Source, output: Path, slices: int, window: Window | None, ove
     for folder in filter(None, (source.images, source.predictions, source.references)):
         if place == folder.resolve() or place in folder.resolve().parents:
             raise InputError(f"{output} holds {folder}, which is read: choose another folder for -o")
-    if overwrite and output.is_dir():
-        _refuse_foreign_files(output)
-
-
-def _refuse_foreign_files(folder: Path) -> None:
-    """--overwrite replaces the whole folder, so it may hold nothing but an earlier overlay."""
-    names = sorted(entry.name for entry in folder.iterdir())
-    foreign = [name for name in names if not name.endswith(".png")]
-    if names and not any(name.startswith("contact_sheet") for name in names):
-        foreign = names
-    if foreign:
-        raise InputError(f"{folder} holds {foreign[0]}, which no overlay wrote: choose another folder for -o")
+    if overwrite:
+        is_overlay = any(output.glob("contact_sheet*.png"))
+        refuse_foreign_files(output, lambda name: is_overlay and name.endswith(".png"), "overlay")
 
 
 def _labels_in(cases: Sequence[Case], num_processes: int | None) -> Labels:

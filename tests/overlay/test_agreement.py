@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from nnunet_vmunet.overlay.agreement import areas
-from nnunet_vmunet.overlay.slices import choose_slices
+from nnunet_vmunet.overlay.agreement import areas, choose_slices
 
 
 def ball(center: tuple[int, int, int], radius: float) -> np.ndarray:
