@@ -141,7 +141,7 @@ def imported_packages(source: Path) -> set[str]:
 
 
 def test_wheel_holds_every_module_and_nothing_else(wheel):
-    expected = {str(path.relative_to(CHECKOUT)) for path in SOURCES}
+    expected = {str(path.relative_to(CHECKOUT)) for path in SOURCES} | {"nnunet_vmunet/py.typed"}
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert {name for name in names if ".dist-info/" not in name} == expected
@@ -152,7 +152,7 @@ def test_the_source_distribution_holds_every_module_and_no_test(tree):
     file = tree.parent / run([sys.executable, "-c", build], cwd=tree).splitlines()[-1]
     with tarfile.open(file) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {str(path.relative_to(CHECKOUT)) for path in SOURCES} < names
+    assert {str(path.relative_to(CHECKOUT)) for path in SOURCES} | {"nnunet_vmunet/py.typed"} < names
     assert not [name for name in names if name.startswith("tests")]
 
 
