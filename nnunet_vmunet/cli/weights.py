@@ -87,7 +87,7 @@ def _add_show(actions) -> None:
 
 
 def _show(args) -> None:
-    from ..weights.show import show_weights
+    from ..weights.importing import show_weights
 
     show_weights(args.file, trust=args.trust, ema=args.ema)
 

@@ -3,7 +3,7 @@ import torch
 from nnunet_vmunet.models import VMUNet
 from nnunet_vmunet.trainers import nnUNetTrainerVMUNet
 from nnunet_vmunet.weights.checkpoint import Kind, open_checkpoint
-from nnunet_vmunet.weights.fill import fill
+from nnunet_vmunet.weights.filling import fill
 
 
 def test_a_checkpoint_that_the_trainer_saved_fills_another_network(tiny_dataset, tmp_path):
@@ -15,5 +15,5 @@ def test_a_checkpoint_that_the_trainer_saved_fills_another_network(tiny_dataset,
     filled = fill(VMUNet(3, 9), checkpoint)
     trained = trainer.network.state_dict()
     assert set(filled.adapted) == {"encoder.patch_embed.proj.weight"}
-    assert filled.initialised == ["decoder.seg_layers.0.weight", "decoder.seg_layers.0.bias"]
+    assert filled.missing == ["decoder.seg_layers.0.weight", "decoder.seg_layers.0.bias"]
     assert all(torch.equal(filled.state_dict[name], trained[name]) for name in filled.loaded)

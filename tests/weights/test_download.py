@@ -18,9 +18,8 @@ import torch
 
 from nnunet_vmunet.errors import InputError
 from nnunet_vmunet.weights import download
-from nnunet_vmunet.weights.digest import compare_digest
-from nnunet_vmunet.weights.download import cache_folder, download_weights
-from nnunet_vmunet.weights.transfer import Patience
+from nnunet_vmunet.weights.checkpoint_file import checked_sha256
+from nnunet_vmunet.weights.download import Patience, cache_folder, download_weights
 
 NAME = "vssmsmall_dp03_ckpt_epoch_238.pth"
 TIMEOUT_S = 1.5  # a busy machine must not look like a stalled server
@@ -416,7 +415,7 @@ def test_another_digest_than_recorded_is_said_and_nothing_is_fetched_twice(serve
 
 def test_a_file_that_changed_on_disk_is_said(fetch, folder):
     fetch()
-    assert compare_digest(folder / NAME) == hashlib.sha256(WEIGHTS).hexdigest()
+    assert checked_sha256(folder / NAME) == hashlib.sha256(WEIGHTS).hexdigest()
     (folder / NAME).write_bytes(checkpoint(1))
     with pytest.raises(InputError, match=r"238\.pth has SHA-256 .*\.sha256 recorded \w{64}: it has changed, delete"):
         fetch()
@@ -424,7 +423,7 @@ def test_a_file_that_changed_on_disk_is_said(fetch, folder):
 
 def test_the_digest_of_a_file_without_record(tmp_path):
     (tmp_path / "best.pth").write_bytes(b"weights")
-    assert compare_digest(tmp_path / "best.pth") == hashlib.sha256(b"weights").hexdigest()
+    assert checked_sha256(tmp_path / "best.pth") == hashlib.sha256(b"weights").hexdigest()
     assert names(tmp_path) == {"best.pth"}
 
 

@@ -11,9 +11,8 @@ from published_weights import our_name
 
 from nnunet_vmunet import cli
 from nnunet_vmunet.models import VMUNet
-from nnunet_vmunet.weights.account import table
 from nnunet_vmunet.weights.checkpoint import open_checkpoint
-from nnunet_vmunet.weights.fill import fill
+from nnunet_vmunet.weights.filling import fill
 
 LESION = {"background": 0, "lesion": 1}
 
@@ -61,7 +60,7 @@ def test_the_file_is_what_nnunets_pretrained_weights_take(vmamba_s, saved, tmp_p
 
 
 def test_the_table_counts_tensors_and_parameters_per_stage(vmamba_s, saved):
-    lines = table(fill(VMUNet(3, 1), open_checkpoint(saved(vmamba_s)))).splitlines()
+    lines = fill(VMUNet(3, 1), open_checkpoint(saved(vmamba_s))).table().splitlines()
     rows = {line[:20].strip(): line[20:].split() for line in lines[1:]}
     assert rows["encoder in all"][:1] == ["117"]
     assert rows["decoder in all"][0] == "91"

@@ -12,7 +12,7 @@ from nnunetv2.preprocessing.normalization.default_normalization_schemes import C
 from nnunet_vmunet import cli
 from nnunet_vmunet.models import VMUNet
 from nnunet_vmunet.requirement import Requirement
-from nnunet_vmunet.weights.normalization import as_the_original
+from nnunet_vmunet.weights.model_folder import as_the_original
 
 LESION = {"background": 0, "lesion": 1}
 UNET = {"network_class_name": "somewhere.UNet", "arch_kwargs": {}, "_kw_requires_import": []}

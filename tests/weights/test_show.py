@@ -4,7 +4,7 @@ from published_weights import filled, vmamba_shapes
 
 from nnunet_vmunet import cli
 from nnunet_vmunet.models import VMUNet
-from nnunet_vmunet.weights.fingerprint import fingerprint
+from nnunet_vmunet.weights.checkpoint import fingerprint
 
 
 def test_vmamba_and_what_it_would_fill(vmamba_s, saved, capsys):

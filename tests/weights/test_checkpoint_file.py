@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from nnunet_vmunet.cli import main
-from nnunet_vmunet.weights import importing, show  # noqa: F401 - in memory before it is measured
+from nnunet_vmunet.weights import importing  # noqa: F401 - in memory before it is measured
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="measures memory as Linux tells it")
 
