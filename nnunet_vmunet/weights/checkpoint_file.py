@@ -101,21 +101,18 @@ def refuse_unreal(file: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def why_damaged(file: Path) -> str:
-    """Why `file` is no whole checkpoint; "" for an archive whose checksums fit, and for a whole file of before 1.6."""
+    """What keeps `file` from being a whole checkpoint, such as "is cut off or damaged"; "" if nothing does."""
     try:
-        with open(file, "rb") as opened:
-            if opened.read(2) != ZIP:
-                read(file)
-                return ""
-        with zipfile.ZipFile(file) as archive:
-            if not any(name.endswith("/data.pkl") for name in archive.namelist()):
-                return "a zip archive without tensors"
-            damaged = archive.testzip()
-        return f"damaged at {damaged}" if damaged else ""
+        if zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as archive:
+                if damaged := archive.testzip():
+                    return f"is damaged at {damaged}"
+        read(file)
     except InputError as error:
-        return str(error).removeprefix(f"{file} ")
+        return str(error).removeprefix(f"{file} ").partition(":")[0]
     except Exception as error:  # zipfile raises nearly anything for damaged files
-        return f"a damaged zip archive: {error}"
+        return f"is a damaged zip archive ({error})"
+    return ""
 
 
 def sha256(file: Path) -> str:

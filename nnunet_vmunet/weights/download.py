@@ -105,7 +105,7 @@ def _checked(target: Path) -> str:
     if record_of(target).exists():
         return checked_sha256(target)
     if reason := why_damaged(target):
-        raise InputError(f"{target} is no whole PyTorch checkpoint ({reason}): delete it to download it again")
+        raise InputError(f"{target} {reason}: delete it to download it again")
     return _recorded(target, sha256(target))
 
 
@@ -150,8 +150,7 @@ def _accept(url: str, part: Path, target: Path, way_out: str) -> None:
         size = part.stat().st_size
         part.unlink()
         raise InputError(
-            f"{url}: the {size} bytes that arrived are no PyTorch checkpoint ({reason}) and were removed: "
-            f"run the command again, or {way_out}"
+            f"{url}: what arrived, {size} bytes, {reason} and was removed: run the command again, or {way_out}"
         )
     digest = sha256(part)
     refuse_other_digest(target, digest, url, "delete the record to accept it")

@@ -12,7 +12,7 @@ from nnunet_vmunet.trainers.starting_weights import ADVICE, describe_start
 from nnunet_vmunet.weights.checkpoint import fingerprint
 
 SIZES = {"depths": (1, 1), "depths_decoder": (1, 1), "dims": (8, 16)}
-PROVENANCE = {"source": "vssmsmall_dp03_ckpt_epoch_238.pth", "sha256": "0123456789abcdef"}
+PROVENANCE = {"source": "vssmsmall_dp03_ckpt_epoch_238.pth", "kind": "VMamba-S v0", "sha256": "0123456789abcdef"}
 
 
 @pytest.fixture
