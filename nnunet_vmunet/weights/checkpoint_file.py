@@ -5,6 +5,7 @@ A small file must not fill the memory of whoever opens it either.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import pickle
 import pickletools
@@ -171,6 +172,7 @@ def _named(name: str, thing: Any) -> Any:
 
 SAFE_GLOBALS = [
     Requirement,  # in checkpoints of earlier versions
+    _named("_codecs.encode", partial(codecs.encode)),  # torch 2.4 does not allow it by itself
     _named("numpy.dtype", _NumberType),
     _named("numpy.core.multiarray.scalar", partial(_number)),  # NumPy 1
     _named("numpy._core.multiarray.scalar", partial(_number)),  # NumPy 2

@@ -9,7 +9,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
-from urllib.parse import quote, urlsplit
 
 import requests
 from tqdm import tqdm
@@ -59,7 +58,8 @@ def download_weights(name: str, folder: Path | None = None, url: str | None = No
         InputError: the file cannot be had, written or opened, or is another than the one recorded in NAME.sha256.
     """
     target = (folder or cache_folder()).absolute() / FILES[name]
-    urls = [_mirrored(url, target.name)] if url else [release + target.name for release in RELEASES]
+    folders = [url.replace("#", "%23")] if url else RELEASES  # the one in the tag's name: files have no fragments
+    urls = [f + target.name if f.endswith("/") and not f.endswith("://") else f for f in folders]
     try:
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -87,19 +87,6 @@ def cache_folder() -> Path:
     return (Path(caches) if caches else Path.home() / ".cache") / "nnunet-vmunet"
 
 
-def _mirrored(url: str, name: str) -> str:
-    """The address with what must be escaped escaped; refused unless it is http or https."""
-    try:
-        parts = urlsplit(url)  # and .port raises ValueError for what is no number
-        complete = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or True)
-    except ValueError:
-        complete = False
-    if not complete:
-        raise InputError(f"--url {url}: give a whole address that begins with https:// or http://")
-    # A hash sign can only be the one in the tag's name: files have no fragments.
-    return quote(url + name if url.endswith("/") else url, safe="%/:=&?~+!$,;'@()*[]")
-
-
 def _checked(target: Path) -> str:
     """The digest of a file that is there; one that a browser brought is checked and recorded as ours are."""
     if record_of(target).exists():
@@ -125,7 +112,7 @@ def _fetch(urls: list[str], target: Path, patience: Patience) -> None:
                 return
             if not _size(file) or why_damaged(part):  # else a process was killed after the last byte
                 _receive_patiently(urls, file, patience, way_out)
-            _accept(urls[0], part, target, way_out)
+        _accept(urls[0], part, target, way_out)
     except KeyboardInterrupt:
         print(f"\ninterrupted, {_arrived(part)}: the same command resumes", file=sys.stderr)
         raise
@@ -163,6 +150,8 @@ def _receive_patiently(urls: list[str], file: IO[bytes], patience: Patience, way
     for i in range(patience.tries):
         try:
             return _receive(urls, file, patience.timeout_s, way_out)
+        except ValueError as error:  # what requests raises for an address that is none is a ValueError too
+            raise InputError(f"--url {urls[0]}: give a whole address that begins with https:// or http://") from error
         except requests.exceptions.SSLError as error:
             raise InputError(
                 f"{urls[0]}: the server's certificate is not trusted ({_one_line(error)}): if a proxy is in the way, "
@@ -226,5 +215,6 @@ def _arrived(part: Path) -> str:
     return f"{size / 1e6:.1f} MB have arrived and are kept in {part}" if size else "nothing has arrived"
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[-200:]
+def _one_line(error: requests.RequestException) -> str:
+    reason = getattr(error.args[0], "reason", error) if error.args else error  # urllib3's, without the address again
+    return " ".join(str(reason).split())[:200]
