@@ -29,9 +29,11 @@ from ..requirement import Requirement
 ZIP, PICKLE = b"PK", b"\x80"  # how torch.save's files begin, today's and those from before torch 1.6
 PICKLES_BEFORE_1_6 = 5  # magic number, version, machine, what was saved, names of storages
 CUT_OFF = "is cut off or damaged: download or copy it again"
+NUMBER_BYTES = 16  # more than one of NumPy's numbers has
 # What NumPy's numbers of 4 and 8 bytes and its truth values call themselves.
 NUMBERS = ("f4", "f8", "i4", "i8", "b1")
-# torch.load builds bytes with these though it executes nothing else, and a few of them in a row give any number.
+# Steps of a pickle, a letter each. torch.load builds bytes with e and b though it executes nothing else, and a few of
+# them in a row give any number of bytes.
 STEPS = {
     ("GLOBAL", "_codecs encode"): "e",
     ("GLOBAL", "builtins bytearray"): "b",
@@ -40,7 +42,6 @@ STEPS = {
     ("TUPLE2", None): "2",
     ("REDUCE", None): "r",
 }
-NUMBER_BYTES = 16  # more than a number has
 
 
 def read(file: Path, *, trust: bool = False) -> Any:
@@ -231,8 +232,8 @@ def _pickles(file: Path, zipped: bool) -> Iterator[IO[bytes]]:
             yield from repeat(opened, PICKLES_BEFORE_1_6)
         return
     with zipfile.ZipFile(file) as archive:
-        for entry in archive.namelist():
-            if entry.endswith(".pkl"):
+        for entry in archive.infolist():  # two may have one name
+            if entry.filename.endswith(".pkl"):
                 with archive.open(entry) as opened:
                     yield opened
 

@@ -173,20 +173,12 @@ def _adapt(name: str, tensor: Tensor, shape: torch.Size) -> tuple[Tensor | None,
     """
     if tensor.shape == shape:
         return tensor, ""
-    if (
-        name == PATCH_EMBEDDING
-        and len(tensor.shape) == 4
-        and _without_channels(tensor.shape) == _without_channels(shape)
-    ):
+    if name == PATCH_EMBEDDING and tensor[:, 0].shape == (shape[0], *shape[2:]):
         return _with_input_channels(tensor, shape[1])
     if name.startswith(OUTPUT_LAYER) and len(tensor) == 1 and shape[0] == 2:
         # Logits (0, z) for z. Their difference is z to the last bit, so sigmoid of it is the original's probability.
         return torch.cat([torch.zeros_like(tensor), tensor]), "1 output channel to 2 heads, background logit 0"
     return None, f"has shape {tuple(tensor.shape)}, this model {tuple(shape)}"
-
-
-def _without_channels(shape: torch.Size) -> tuple[int, ...]:
-    return (shape[0], *shape[2:])
 
 
 def _with_input_channels(weight: Tensor, channels: int) -> tuple[Tensor, str]:

@@ -130,3 +130,8 @@ def test_a_file_that_holds_anything_else_is_refused(beyond, original, tmp_path):
     torch.save({"model": original, "min_loss": np.float64(0.25), "beyond": beyond}, tmp_path / "code.pth")
     with pytest.raises(InputError, match=r"code\.pth holds more than tensors"):
         load_original(VMUNet(3, 1), tmp_path / "code.pth")
+
+
+def test_vmamba_fills_encoder_and_decoder_as_weights_import_does(vmamba_s):
+    report = load_original(VMUNet(3, 9), {"model": vmamba_s})
+    assert len(report.loaded) == 117 + 91
