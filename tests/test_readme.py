@@ -126,7 +126,10 @@ def check_parses(command: Command, monkeypatch) -> None:
 
 def check_make(command: Command, monkeypatch) -> None:
     targets = re.findall(r"^([\w-]+):", (CHECKOUT / "Makefile").read_text(), re.MULTILINE)
-    assert set(command.words[1:]) <= set(targets)
+    variables = re.findall(r"\$\((\w+)\)", (CHECKOUT / "Makefile").read_text())
+    words = [word.partition("=") for word in command.words[1:]]
+    assert {name for name, equals, _ in words if not equals} <= set(targets)
+    assert {name for name, equals, _ in words if equals} <= set(variables)
 
 
 def check_pip(command: Command, monkeypatch) -> None:

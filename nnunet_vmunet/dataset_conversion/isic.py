@@ -12,14 +12,15 @@ from ..files.processes import check_num_processes, progress, run_parallel
 from .isic_release import Case, Release, find_release
 from .masks import read_mask
 from .raw_dataset import (
+    SEED,
     Fold,
     new_dataset_folder,
     next_steps,
     note_on_earlier_preprocessing,
+    seeded_split,
     write_dataset_json,
     write_splits,
 )
-from .splits import SEED, seeded_split
 
 
 def convert_isic(
