@@ -18,9 +18,9 @@ from nnunetv2.paths import nnUNet_preprocessed
 from nnunetv2.preprocessing.resampling.default_resampling import compute_new_shape
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
-from .architecture import build_network, paper_architecture
 from .errors import InputError
 from .memory_model import TrainingMemory, training_memory
+from .plans import PAPER_BATCH, build_network, paper_architecture
 
 __all__ = [  # what nnU-Net's search finds
     "VMUNetPlanner",
@@ -29,7 +29,6 @@ __all__ = [  # what nnU-Net's search finds
 ]
 
 DIVISOR = 32  # of the patch: VM-UNet pads other sizes up to it
-PAPER_BATCH = 32
 GB = 10**9  # bytes; a card sold as so many GB has 7 % more, which CUDA's context and allocator take
 
 

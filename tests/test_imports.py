@@ -7,7 +7,7 @@ import nnunet_vmunet
 
 PACKAGE = Path(nnunet_vmunet.__file__).parent
 IMPORTS = {
-    "architecture": "models",
+    "plans": "models",
     "cli": "dataset_conversion demo doctor evaluation overlay register weights",
     "dataset_conversion": "files",
     "demo": "overlay synthetic_lesions",
@@ -17,9 +17,9 @@ IMPORTS = {
     "models": "ops",
     "nnunet_shims": "image_io planner trainers",
     "overlay": "evaluation files",
-    "planner": "architecture memory_model",
-    "trainers": "architecture files losses requirement schedule weights",
-    "weights": "architecture files models requirement",
+    "planner": "memory_model plans",
+    "trainers": "files losses plans requirement schedule weights",
+    "weights": "files models plans requirement",
 }  # besides `errors`, which anything may import
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from nnunet_vmunet.architecture import NETWORK
+from nnunet_vmunet.plans import NETWORK
 from nnunet_vmunet.schedule import cosine_lr
 
 pytestmark = [

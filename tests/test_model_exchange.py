@@ -14,8 +14,8 @@ import torch
 from squares import write_squares
 
 from nnunet_vmunet import register
-from nnunet_vmunet.architecture import NETWORK
 from nnunet_vmunet.models import VMUNet
+from nnunet_vmunet.plans import NETWORK
 from nnunet_vmunet.requirement import requirement
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.slow]

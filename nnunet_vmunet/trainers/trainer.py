@@ -21,13 +21,12 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 from torch._dynamo import OptimizedModule
 
-from ..architecture import build_network, is_vmunet, paper_architecture
 from ..errors import InputError
 from ..losses import BinaryBceDiceLoss, CeDiceLoss, RegionBceDiceLoss
+from ..plans import build_network, is_vmunet, paper_architecture, paper_batch_size
 from ..requirement import refuse_missing_reader, requirement
 from ..schedule import CosineSchedule
 from ..weights.checkpoint import fingerprint
-from .batch_size import paper_batch_size
 from .checkpoints import PARTIAL, plain, refuse_unusable, saved
 from .passes import PassLoader, SliceDataset
 from .starting_weights import describe_start

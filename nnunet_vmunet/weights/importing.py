@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from .. import __version__
-from ..architecture import paper_architecture
 from ..errors import InputError
 from ..files.atomic import atomic_file
 from ..models import VMUNet
+from ..plans import paper_architecture
 from .checkpoint import Checkpoint, Kind, fingerprint, open_checkpoint
 from .checkpoint_file import write
 from .filling import LoadReport, fill

@@ -10,10 +10,10 @@ from pathlib import Path
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from PIL import Image, ImageDraw
 
-from ..architecture import is_vmunet, paper_architecture
 from ..errors import InputError
 from ..files.atomic import atomic_folder
 from ..files.nnunet import nnunet_folder
+from ..plans import is_vmunet, paper_architecture
 from ..requirement import requirement
 from .checkpoint import Checkpoint, Kind
 from .checkpoint_file import write

@@ -9,10 +9,10 @@ import torch
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from ..architecture import build_network, is_vmunet, paper_architecture
 from ..errors import InputError
 from ..files.nnunet import datasets_called, nnunet_folder, read_json
 from ..models import VMUNet
+from ..plans import build_network, is_vmunet, paper_architecture
 
 CONFIGURATION = "2d"
 

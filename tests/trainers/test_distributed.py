@@ -25,12 +25,11 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as nnunets
 from torch.nn.parallel import DistributedDataParallel
 
-from nnunet_vmunet.architecture import NETWORK
 from nnunet_vmunet.errors import InputError
 from nnunet_vmunet.losses import BinaryBceDiceLoss, CeDiceLoss, RegionBceDiceLoss
+from nnunet_vmunet.plans import NETWORK, paper_batch_size
 from nnunet_vmunet.schedule import cosine_lr
 from nnunet_vmunet.trainers import nnUNetTrainerVMUNet
-from nnunet_vmunet.trainers.batch_size import paper_batch_size
 
 # nnU-Net gives the device of distributed training, a GPU, before a test can take the CPU.
 pytestmark = pytest.mark.filterwarnings("ignore:torch.cuda.amp.GradScaler is enabled, but CUDA is not available")

@@ -13,8 +13,8 @@ import pytest
 import torch
 from nnunetv2.training.logging.nnunet_logger import LocalLogger
 
-from nnunet_vmunet.architecture import NETWORK
 from nnunet_vmunet.errors import InputError
+from nnunet_vmunet.plans import NETWORK
 from nnunet_vmunet.schedule import cosine_lr
 from nnunet_vmunet.trainers import nnUNetTrainerVMUNet
 

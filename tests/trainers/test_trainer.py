@@ -9,9 +9,9 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_vmunet import trainers
-from nnunet_vmunet.architecture import NETWORK
 from nnunet_vmunet.losses import BinaryBceDiceLoss, CeDiceLoss, RegionBceDiceLoss
 from nnunet_vmunet.models import VMUNet
+from nnunet_vmunet.plans import NETWORK
 from nnunet_vmunet.schedule import cosine_lr
 from nnunet_vmunet.trainers import nnUNetTrainerVMUNet
 

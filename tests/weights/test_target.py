@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from nnunet_vmunet.architecture import paper_architecture
 from nnunet_vmunet.errors import InputError
 from nnunet_vmunet.models import VMUNet
+from nnunet_vmunet.plans import paper_architecture
 from nnunet_vmunet.weights.target import Target, target_for_dataset
 
 LESIONS = {"channel_names": {"0": "R", "1": "G", "2": "B"}, "labels": {"background": 0, "lesion": 1}}

@@ -1,13 +1,17 @@
-"""The network that nnU-Net's plans name, in their entry `architecture`."""
+"""What nnU-Net's plans say of a VM-UNet: the entry `architecture`, and the paper's batch."""
 
 import inspect
+import math
 import pydoc
+from collections.abc import Sequence
 
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
 from .models import VMUNet
 
 NETWORK = "nnunet_vmunet.models.VMUNet"  # nnU-Net finds the class by this dotted name
+PAPER_BATCH = 32
+PAPER_PIXELS = 32 * 256 * 256
 
 
 def paper_architecture() -> dict:
@@ -40,3 +44,15 @@ def build_network(architecture: dict, input_channels: int, num_classes: int) -> 
         num_classes,
         deep_supervision=False,
     )
+
+
+def paper_batch_size(patch_size: Sequence[int], training_images: int, processes: int = 1) -> int:
+    """32 images of 256×256, or as many pixels in larger patches: at least 2, at most all the training images.
+
+    Args:
+        patch_size: (height, width) in pixels.
+        training_images: images, or slices of volumes, in the training part.
+        processes: that share the batch, and need an image each.
+    """
+    fitting = PAPER_PIXELS // math.prod(patch_size)
+    return max(processes, min(max(2, min(PAPER_BATCH, fitting)), training_images))

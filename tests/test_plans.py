@@ -1,10 +1,10 @@
-"""Which of the names in nnU-Net's plans are ours, and the network that is built for them."""
+"""Which of the names in nnU-Net's plans are ours, the network that is built for them, and the paper's batch."""
 
 import pytest
 import torch
 
-from nnunet_vmunet.architecture import NETWORK, build_network, is_vmunet, paper_architecture
 from nnunet_vmunet.models import VMUNet
+from nnunet_vmunet.plans import NETWORK, build_network, is_vmunet, paper_architecture, paper_batch_size
 
 SMALL = {"depths": [1, 1], "depths_decoder": [1, 1], "dims": [8, 16], "d_state": 4}
 
@@ -52,3 +52,21 @@ def test_the_class_that_is_named_is_built_with_its_sizes():
 def test_the_papers_entry_is_a_new_one_each_time():
     paper_architecture()["arch_kwargs"]["dims"].clear()
     assert paper_architecture()["arch_kwargs"]["dims"] == [96, 192, 384, 768]
+
+
+@pytest.mark.parametrize(
+    ("patch_size", "training_images", "batch_size"),
+    [
+        ((256, 256), 1886, 32),  # the paper's
+        ((224, 224), 2211, 32),
+        ((56, 40), 1000, 32),  # small patches do not make larger batches
+        ((512, 512), 1000, 8),  # as many pixels
+        ((512, 256), 1000, 16),
+        ((300, 300), 1000, 23),
+        ((4096, 4096), 1000, 2),  # at least 2
+        ((256, 256), 20, 20),  # never more than there are
+        ((4096, 4096), 1, 1),
+    ],
+)
+def test_batch_size(patch_size, training_images, batch_size):
+    assert paper_batch_size(patch_size, training_images) == batch_size
