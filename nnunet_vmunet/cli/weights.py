@@ -87,7 +87,7 @@ def _add_show(actions) -> None:
 
 
 def _show(args) -> None:
-    from ..weights.show import show_weights
+    from ..weights.importing import show_weights
 
     show_weights(args.file, trust=args.trust, ema=args.ema)
 
@@ -108,6 +108,6 @@ def _add_file(parser) -> None:
     parser.add_argument(
         "--trust",
         action="store_true",
-        help="open a file that holds more than tensors, as nnU-Net's checkpoints do: it can then run "
-        "any code on this computer, so give it only for files whose makers you trust",
+        help="open a file that holds more than tensors and plain values: it can then run any code on this "
+        "computer, so give it only for files whose makers you trust",
     )

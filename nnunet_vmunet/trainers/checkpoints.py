@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..errors import InputError
@@ -19,6 +20,15 @@ def saved(file: Path, key: str) -> Any:
         return torch.load(file, map_location="cpu", weights_only=False, mmap=True)[key]
     except Exception:  # a damaged file can fail anywhere
         return None
+
+
+def plain(value: Any) -> Any:
+    """The same value with Python's numbers in place of NumPy's, in lists and dictionaries too."""
+    if isinstance(value, dict):
+        return {key: plain(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [plain(entry) for entry in value]
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def refuse_unusable(file: Path) -> None:

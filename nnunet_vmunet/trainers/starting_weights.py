@@ -6,10 +6,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from ..weights.fingerprint import fingerprint
+from ..weights.checkpoint import fingerprint, open_checkpoint
 
 ADVICE = (
     "Starting from random weights. The paper starts from VMamba-S, and its ablation found that stronger pretrained "
@@ -39,10 +38,10 @@ def _origin(current: str) -> str:
     if file is None:
         return ""
     try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-        if fingerprint(content["network_weights"]) != current:
+        content = open_checkpoint(file)
+        if fingerprint(content.tensors) != current:
             return ""
-        provenance = content.get("provenance")
+        provenance = content.provenance
         imported = f", imported from {provenance['source']} (SHA-256 {provenance['sha256']})" if provenance else ""
     except Exception:  # nnU-Net has loaded it: whatever it is, a log line must not end the training
         return f", as -pretrained_weights {file} gave them"

@@ -24,11 +24,11 @@ from torch._dynamo import OptimizedModule
 from ..architecture import build_network, is_vmunet, paper_architecture
 from ..errors import InputError
 from ..losses import BinaryBceDiceLoss, CeDiceLoss, RegionBceDiceLoss
-from ..requirement import Requirement
+from ..requirement import refuse_missing_reader, requirement
 from ..schedule import CosineSchedule
-from ..weights.fingerprint import fingerprint
+from ..weights.checkpoint import fingerprint
 from .batch_size import paper_batch_size
-from .checkpoints import PARTIAL, refuse_unusable, saved
+from .checkpoints import PARTIAL, plain, refuse_unusable, saved
 from .passes import PassLoader, SliceDataset
 from .starting_weights import describe_start
 
@@ -47,6 +47,7 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
     """
 
     epochs = 300
+    _best_ema: float | None  # nnU-Net's
     plans_manager: PlansManager  # nnU-Net's, both; `_change_plans` replaces them
     configuration_manager: ConfigurationManager
 
@@ -134,6 +135,8 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
         nnU-Net calls this for inference, and for training once the plans name ours.
         """
         cls.set_autocast_dtype()
+        if plans_manager is not None:
+            refuse_missing_reader(plans_manager.plans)
         architecture = configuration_manager.configuration["architecture"]
         return build_network(architecture, num_input_channels, num_output_channels)
 
@@ -270,8 +273,11 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
         And the model says what it needs where it is taken to, unless the trainer is a user's own, found elsewhere.
         """
         if type(self).__module__.startswith("nnunet_vmunet."):
-            requirement = Requirement.of(type(self).__name__, self.plans_manager.plans)
-            self.my_init_kwargs["requires"] = requirement  # nnU-Net saves these as "init_args"
+            required = requirement(type(self).__name__, self.plans_manager.plans)
+            self.my_init_kwargs["requires"] = required  # nnU-Net saves these as "init_args"
+        # NumPy's numbers become Python's, the same to the last bit: a checkpoint opens with torch.load's weights_only.
+        self.logger.load_checkpoint(plain(self.logger.get_checkpoint()))
+        self._best_ema = plain(self._best_ema)
         partial = f"{filename}{PARTIAL}"
         super().save_checkpoint(partial)
         if self.local_rank == 0 and not self.disable_checkpointing:  # else nothing was written by this process

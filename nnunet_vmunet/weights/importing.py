@@ -1,18 +1,19 @@
-"""`nnunet-vmunet weights import`: from a checkpoint to a file for nnU-Net's -pretrained_weights."""
+"""`nnunet-vmunet weights import` and `show`: a checkpoint becomes a file for -pretrained_weights, or a model folder."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from .. import __version__
+from ..architecture import paper_architecture
 from ..errors import InputError
 from ..files.atomic import atomic_file
-from .account import table
-from .checkpoint import Checkpoint, Kind, open_checkpoint
-from .fill import Filled, fill
-from .fingerprint import fingerprint
+from ..models import VMUNet
+from .checkpoint import Checkpoint, Kind, fingerprint, open_checkpoint
+from .checkpoint_file import write
+from .filling import LoadReport, fill
 from .model_folder import planned_dataset, refuse_unfit_for_prediction, write_model_folder
-from .saving import save
+from .names import OUTPUT_LAYER, PATCH_EMBEDDING
 from .target import Target
 
 MAPPING_VERSION = 1  # raised when the same file would fill other tensors, or otherwise
@@ -27,7 +28,7 @@ def import_weights(
     ema: bool = False,
     trust: bool = False,
     overwrite: bool = False,
-) -> Filled:
+) -> LoadReport:
     """Write `output` for `nnUNetv2_train … -pretrained_weights`, and print what is in it.
 
     The tensors that `file` lacks are initialised with `seed`. nnU-Net initialises the output layer itself, whatever
@@ -45,16 +46,16 @@ def import_weights(
     output = Path(output)
     _refuse_occupied(output, overwrite)
     checkpoint = open_checkpoint(file, trust=trust, ema=ema)
-    filled = fill(target.network(seed), checkpoint)
-    provenance = _provenance(checkpoint, filled, seed)
+    report = fill(target.network(seed), checkpoint)
+    provenance = _provenance(checkpoint, report, seed)
     with atomic_file(output) as partial:
-        save({"network_weights": filled.state_dict, "provenance": provenance}, partial)
-    print(_account(checkpoint, filled))
+        write({"network_weights": report.state_dict, "provenance": provenance}, partial)
+    print(_account(checkpoint, report))
     print(
-        f"{output} written, fingerprint {fingerprint(filled.state_dict)}. Next:\n"
+        f"{output} written, fingerprint {fingerprint(report.state_dict)}. Next:\n"
         f"  nnUNetv2_train {_dataset(target)} 2d 0 -tr nnUNetTrainerVMUNet -pretrained_weights {output}"
     )
-    return filled
+    return report
 
 
 def import_model(
@@ -71,11 +72,11 @@ def import_model(
     dataset, plans = planned_dataset(target)
     checkpoint = open_checkpoint(file, trust=trust, ema=ema)
     refuse_unfit_for_prediction(checkpoint)
-    filled = fill(target.network(seed=0), checkpoint)
-    provenance = _provenance(checkpoint, filled, seed=0)
-    folder, normalisation = write_model_folder(target, checkpoint, filled, provenance, overwrite=overwrite)
+    report = fill(target.network(seed=0), checkpoint)
+    provenance = _provenance(checkpoint, report, seed=0)
+    folder, normalisation = write_model_folder(target, checkpoint, report, provenance, overwrite=overwrite)
     height, width = plans["configurations"]["2d"]["patch_size"]
-    print(_account(checkpoint, filled))
+    print(_account(checkpoint, report))
     print(
         f"{folder} written.\n"
         f"Normalisation: {normalisation}.\n"
@@ -86,31 +87,48 @@ def import_model(
     return folder
 
 
-def _provenance(checkpoint: Checkpoint, filled: Filled, seed: int) -> dict:
+def show_weights(file: str | Path, *, trust: bool = False, ema: bool = False) -> None:
+    """Print what the file is and what it would fill of the paper's network; nothing is written.
+
+    Raises:
+        InputError: as `open_checkpoint` and `fill`.
+    """
+    checkpoint = open_checkpoint(file, trust=trust, ema=ema)
+    print("\n".join(_facts(checkpoint)))
+    report = fill(_paper_network(checkpoint), checkpoint)
+    print(f"In the paper's VM-UNet it fills:\n{report.table()}")
+    print(
+        f"Fingerprint in the log of a training: {fingerprint(report.state_dict)}"
+        if not report.missing
+        else "Would load: nnunet-vmunet weights import"
+    )
+
+
+def _provenance(checkpoint: Checkpoint, report: LoadReport, seed: int) -> dict:
     """Plain values only, so that torch.load(weights_only=True) reads them."""
     return {
-        "source": checkpoint.file.name,
+        "source": Path(checkpoint.source).name,
         "sha256": checkpoint.sha256,
         "kind": checkpoint.description,
         "container": checkpoint.container,
         "mapping_version": MAPPING_VERSION,
         "nnunet_vmunet": __version__,
         "seed": seed,
-        "loaded": filled.loaded,
-        "adapted": filled.adapted,
-        "initialised": filled.initialised,
-        "left_over": filled.left_over,
+        "loaded": report.loaded,
+        "adapted": report.adapted,
+        "initialised": report.missing,
+        "left_over": list(report.left_over),
         "earlier": checkpoint.provenance,
     }
 
 
-def _account(checkpoint: Checkpoint, filled: Filled) -> str:
-    lines = [f"{checkpoint.file}: {checkpoint.description}", f"SHA-256 {checkpoint.sha256}", table(filled)]
-    for how in dict.fromkeys(filled.adapted.values()):
+def _account(checkpoint: Checkpoint, report: LoadReport) -> str:
+    lines = [*_facts(checkpoint), report.table()]
+    for how in dict.fromkeys(report.adapted.values()):
         lines.append(f"Adapted: {how}")
-    if filled.left_over:
+    if report.left_over:
         what = "blocks beyond VM-UNet's and the classifier" if checkpoint.kind is Kind.VMAMBA else "the output layer"
-        lines.append(f"Not used: {len(filled.left_over)} tensors of the file, {what}")
+        lines.append(f"Not used: {len(report.left_over)} tensors of the file, {what}")
     return "\n".join(lines)
 
 
@@ -123,3 +141,32 @@ def _refuse_occupied(output: Path, overwrite: bool) -> None:
         raise InputError(f"{output} is a folder: give -o the name of a file")
     if output.exists() and not overwrite:
         raise InputError(f"{output} exists: give --overwrite to replace it")
+
+
+def _facts(checkpoint: Checkpoint) -> list[str]:
+    parameters = sum(tensor.numel() for tensor in checkpoint.tensors.values())
+    where = f" in {checkpoint.container!r}" if checkpoint.container else ""
+    facts = [
+        f"{checkpoint.source}: {checkpoint.description}",
+        f"SHA-256 {checkpoint.sha256}",
+        f"{len(checkpoint.tensors)} tensors{where}, {parameters:,} parameters",
+    ]
+    if checkpoint.provenance:
+        source = checkpoint.provenance
+        facts.append(f"Imported from {source['source']} ({source['kind']}), SHA-256 {source['sha256']}")
+    if checkpoint.requirement:
+        needed = checkpoint.requirement
+        facts.append(f"Saved by nnunet-vmunet {needed['version']}, predicts with -tr {needed['trainer']}")
+    return facts
+
+
+def _paper_network(checkpoint: Checkpoint) -> VMUNet:
+    """The paper's, with the file's input and output channels; two heads where it has none of its own."""
+    channels, classes = 3, 2
+    for source, tensor in checkpoint.tensors.items():
+        places = checkpoint.places(source)
+        if PATCH_EMBEDDING in places:
+            channels = tensor.shape[1]
+        if places[0] == f"{OUTPUT_LAYER}weight":
+            classes = len(tensor)
+    return VMUNet(channels, classes, **paper_architecture()["arch_kwargs"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from pathlib import Path
@@ -13,17 +14,17 @@ from ..architecture import is_vmunet, paper_architecture
 from ..errors import InputError
 from ..files.atomic import atomic_folder
 from ..files.nnunet import nnunet_folder
-from ..requirement import Requirement
+from ..requirement import requirement
 from .checkpoint import Checkpoint, Kind
-from .fill import Filled
-from .normalization import as_the_original
-from .saving import save
+from .checkpoint_file import write
+from .filling import LoadReport
 from .target import CONFIGURATION, Dataset, Target
 
 TRAINER = "nnUNetTrainerVMUNet"
 CHECKPOINT = Path("fold_0", "checkpoint_final.pth")
 PROGRESS = CHECKPOINT.with_name("progress.png")
 SUMMARY = CHECKPOINT.with_name("validation") / "summary.json"
+CT_WINDOW = (-125.0, 275.0)  # Hounsfield units that the original clips Synapse to and scales to [0, 1]
 OF_AN_IMPORT = {
     "plans.json",
     "dataset.json",
@@ -48,18 +49,18 @@ def refuse_unfit_for_prediction(checkpoint: Checkpoint) -> None:
     """Raise InputError where no model folder can be made of this, before anything long is done."""
     if checkpoint.kind is Kind.VMAMBA:
         raise InputError(
-            f"{checkpoint.file} is VMamba's, which cannot segment before it is trained: leave out "
+            f"{checkpoint.source} is VMamba's, which cannot segment before it is trained: leave out "
             "--as-model, and train with -pretrained_weights"
         )
     if checkpoint.kind is Kind.OURS:
         raise InputError(
-            f"{checkpoint.file} is this plugin's and has a model folder where it was trained: take that "
+            f"{checkpoint.source} is this plugin's and has a model folder where it was trained: take that "
             "along with nnUNetv2_export_model_to_zip"
         )
 
 
 def write_model_folder(
-    target: Target, checkpoint: Checkpoint, filled: Filled, provenance: dict, *, overwrite: bool
+    target: Target, checkpoint: Checkpoint, report: LoadReport, provenance: dict, *, overwrite: bool
 ) -> tuple[Path, str]:
     """Write fold 0 of `target.dataset` into $nnUNet_results, complete or not at all.
 
@@ -70,9 +71,9 @@ def write_model_folder(
         InputError: the output layer does not fit, or a trained model lies there.
     """
     dataset, planned = planned_dataset(target)
-    if filled.initialised:
+    if report.missing:
         raise InputError(
-            f"{checkpoint.file} has other classes than {dataset.name} ({target.num_classes} output channels): "
+            f"{checkpoint.source} has other classes than {dataset.name} ({target.num_classes} output channels): "
             "it cannot predict them; leave out --as-model, and train with -pretrained_weights"
         )
     plans, normalisation = as_the_original(_plans_for_vmunet(planned), CONFIGURATION)
@@ -86,9 +87,35 @@ def write_model_folder(
         if fingerprint.is_file():
             shutil.copy(fingerprint, partial)
         (partial / SUMMARY).parent.mkdir(parents=True)
-        save(_checkpoint(plans, dataset, filled, provenance), partial / CHECKPOINT)
-        _write_what_the_export_asks_for(partial, checkpoint.file.name)
+        write(_checkpoint(plans, dataset, report, provenance), partial / CHECKPOINT)
+        _write_what_the_export_asks_for(partial, Path(checkpoint.source).name)
     return folder, normalisation
+
+
+def as_the_original(plans: dict, configuration: str) -> tuple[dict, str]:
+    """Plans whose configuration normalises as the original trained, and one line on what remains different.
+
+    The original subtracts a dataset's mean and divides by its standard deviation for ISIC, and then stretches every
+    image to 0..255 by its own minimum and maximum, which undoes the former. nnU-Net has no scheme that does this over
+    all channels together; the values as they are differ from it by the stretch alone.
+    """
+    plans = copy.deepcopy(plans)
+    settings = plans["configurations"][configuration]
+    schemes = settings["normalization_schemes"]
+    if schemes == ["CTNormalization"]:
+        low, high = CT_WINDOW
+        plans["foreground_intensity_properties_per_channel"]["0"].update(
+            percentile_00_5=low, percentile_99_5=high, mean=low, std=high - low
+        )
+        return plans, f"clipped to {low:g}..{high:g} HU and scaled to [0, 1], as the original does for Synapse"
+    if len(schemes) == 3:
+        settings["normalization_schemes"] = ["NoNormalization"] * 3
+        settings["use_mask_for_norm"] = [False] * 3
+        return plans, (
+            "the stored values, 0 to 255 for photographs; the original also stretches each image to its own minimum "
+            "and maximum, which nnU-Net has no scheme for"
+        )
+    return plans, f"left as planned ({', '.join(schemes)}); compare it with how the checkpoint's images were made"
 
 
 def _plans_for_vmunet(plans: dict) -> dict:
@@ -117,17 +144,17 @@ def _refuse_trained(folder: Path) -> None:
         )
 
 
-def _checkpoint(plans: dict, dataset: Dataset, filled: Filled, provenance: dict) -> dict:
+def _checkpoint(plans: dict, dataset: Dataset, report: LoadReport, provenance: dict) -> dict:
     """What nnUNetv2_predict reads. There is no optimiser in it, so that no training can go on from it."""
     return {
-        "network_weights": filled.state_dict,
+        "network_weights": report.state_dict,
         "trainer_name": TRAINER,
         "init_args": {
             "plans": plans,
             "configuration": CONFIGURATION,
             "fold": 0,
             "dataset_json": dataset.dataset_json,
-            "requires": Requirement.of(TRAINER, plans),
+            "requires": requirement(TRAINER, plans),
         },
         "inference_allowed_mirroring_axes": None,  # the original predicts without mirroring
         "provenance": provenance,

@@ -9,10 +9,10 @@ from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
 from nnunet_vmunet.models import VMUNet
 from nnunet_vmunet.trainers import nnUNetTrainerVMUNet
 from nnunet_vmunet.trainers.starting_weights import ADVICE, describe_start
-from nnunet_vmunet.weights.fingerprint import fingerprint
+from nnunet_vmunet.weights.checkpoint import fingerprint
 
 SIZES = {"depths": (1, 1), "depths_decoder": (1, 1), "dims": (8, 16)}
-PROVENANCE = {"source": "vssmsmall_dp03_ckpt_epoch_238.pth", "sha256": "0123456789abcdef"}
+PROVENANCE = {"source": "vssmsmall_dp03_ckpt_epoch_238.pth", "kind": "VMamba-S v0", "sha256": "0123456789abcdef"}
 
 
 @pytest.fixture

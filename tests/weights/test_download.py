@@ -18,9 +18,8 @@ import torch
 
 from nnunet_vmunet.errors import InputError
 from nnunet_vmunet.weights import download
-from nnunet_vmunet.weights.digest import compare_digest
-from nnunet_vmunet.weights.download import cache_folder, download_weights
-from nnunet_vmunet.weights.transfer import Patience
+from nnunet_vmunet.weights.checkpoint_file import checked_sha256
+from nnunet_vmunet.weights.download import CHUNK, Patience, cache_folder, download_weights
 
 NAME = "vssmsmall_dp03_ckpt_epoch_238.pth"
 TIMEOUT_S = 1.5  # a busy machine must not look like a stalled server
@@ -65,20 +64,17 @@ def server():
     thread.join()
 
 
-def whole(
-    content: bytes = WEIGHTS, *, etag: str | None = '"1"', ranges=True, if_range=True, length=True, send=None, then=None
-):
+def whole(content: bytes = WEIGHTS, *, ranges=True, length=True, send=None, then=None):
     """A reply that sends `content`, or the range of it that was asked for.
 
     Args:
-        ranges: whether the server knows Range; if_range: whether it obeys If-Range.
+        ranges: whether the server knows Range.
         send: end after so many bytes, by calling `then(handler)`.
     """
 
     def reply(handler):
         asked = handler.headers["Range"]
-        fits = not if_range or handler.headers["If-Range"] in (None, etag)
-        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and ranges and fits else 0
+        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and ranges else 0
         if start and start >= len(content):
             handler.send_response(416)
             handler.send_header("Content-Length", "0")
@@ -89,8 +85,6 @@ def whole(
             handler.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         if length:
             handler.send_header("Content-Length", str(len(content) - start))
-        if etag:
-            handler.send_header("ETag", etag)
         handler.end_headers()
         handler.wfile.write(content[start:][:send])
         handler.wfile.flush()
@@ -154,20 +148,21 @@ def names(folder: Path) -> set[str]:
 
 def assert_complete(folder: Path, content: bytes = WEIGHTS) -> None:
     assert (folder / NAME).read_bytes() == content
-    assert names(folder) == {NAME, f"{NAME}.sha256", f".{NAME}.lock"}
+    assert names(folder) == {NAME, f"{NAME}.sha256"}
     assert (folder / f"{NAME}.sha256").read_text() == f"{hashlib.sha256(content).hexdigest()}  {NAME}\n"
 
 
-def wait_for_half(folder: Path, seconds: float = 30) -> None:
-    part = folder / f"{NAME}.part"
+def wait_for_bytes(part: Path, seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
-    while not part.exists() or part.stat().st_size < HALF:
+    while not part.exists() or part.stat().st_size < HALF - CHUNK:
         assert time.monotonic() < deadline
         time.sleep(0.005)
 
 
-def ranges(server) -> list[str | None]:
-    return [headers.get("Range") for _, headers in server.requests]
+def offsets(server) -> list[int]:
+    """Where each request asked the file to begin; a buffer's worth of what was sent may have been lost."""
+    asked = [headers.get("Range", "bytes=0-") for _, headers in server.requests]
+    return [int(header.removeprefix("bytes=").removesuffix("-")) for header in asked]
 
 
 def test_says_where_the_file_is_its_digest_and_the_next_command(server, fetch, folder, capsys):
@@ -204,47 +199,33 @@ def test_a_file_that_a_browser_brought_is_checked_and_recorded(server, fetch, fo
 def test_half_a_file_that_a_browser_brought_is_refused_and_kept(fetch, folder):
     folder.mkdir()
     (folder / NAME).write_bytes(WEIGHTS[:HALF])
-    with pytest.raises(InputError, match=r"238\.pth is no whole PyTorch checkpoint \(a damaged zip archive.*delete it"):
+    with pytest.raises(InputError, match=r"238\.pth is cut off or damaged: delete it"):
         fetch()
     assert (folder / NAME).stat().st_size == HALF
 
 
-@pytest.mark.parametrize(
-    ("broken", "etag"),
-    [
-        (cut(), '"1"'),
-        (cut(then=stall), '"1"'),
-        (cut(length=False), '"1"'),
-        (cut(etag=None), None),
-        (cut(etag='W/"1"'), 'W/"1"'),
-    ],
-    ids=["truncates", "stalls", "no-length", "no-ETag", "weak-ETag"],
-)
-def test_a_broken_transfer_is_resumed(server, fetch, folder, broken, etag, capsys):
-    server.replies = in_order(broken, whole(etag=etag))
+def drop(handler):
+    wait_for_bytes(handler.server.part)  # a reset takes along what the client has not read yet
+    reset(handler)
+
+
+@pytest.mark.parametrize("broken", [cut(), cut(then=stall), cut(then=drop)], ids=["truncates", "stalls", "drops"])
+def test_a_broken_transfer_is_resumed(server, fetch, folder, broken, capsys):
+    server.part = folder / f"{NAME}.part"
+    server.replies = in_order(broken, whole())
     fetch()
     assert_complete(folder)
-    assert ranges(server) == [None, f"bytes={HALF}-"]
-    assert server.requests[-1][1]["If-Range"] == (etag if etag == '"1"' else None)  # which takes no weak tag
-    assert f"{HALF / 1e6:.1f} MB" in capsys.readouterr().err
-
-
-def test_a_reset_connection_is_resumed(server, fetch, folder):
-    def drop(handler):
-        wait_for_half(folder)  # a reset takes along what the client has not read yet
-        reset(handler)
-
-    server.replies = in_order(cut(then=drop), whole())
-    fetch()
-    assert_complete(folder)
-    assert ranges(server) == [None, f"bytes={HALF}-"]
+    first, second = offsets(server)
+    assert first == 0 < second <= HALF
+    assert f"{second / 1e6:.1f} MB have arrived" in capsys.readouterr().err
 
 
 def test_every_break_is_resumed_where_it_was(server, fetch, folder):
     server.replies = in_order(*(whole(send=100_000) for _ in range(3)), whole())
     fetch()
     assert_complete(folder)
-    assert ranges(server) == [None, "bytes=100000-", "bytes=200000-", "bytes=300000-"]
+    assert offsets(server) == sorted(set(offsets(server)))
+    assert len(server.requests) == 4
 
 
 @pytest.mark.parametrize(
@@ -276,30 +257,19 @@ def test_another_range_than_asked_for_is_not_appended(server, fetch, folder):
     assert_complete(folder)
 
 
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ({"etag": '"1"'}, {"etag": '"2"'}),
-        ({"etag": '"1"'}, {"etag": '"2"', "if_range": False}),
-        ({"etag": None}, {"etag": None, "content": checkpoint(2, 101_000)}),
-        ({"etag": None}, {"etag": None, "content": checkpoint(2, 10_000)}),
-        ({"etag": None, "length": False}, {"etag": None}),
-    ],
-    ids=["If-Range", "If-Range-ignored", "another-length", "shorter-than-the-part", "nothing-to-compare"],
-)
-def test_a_file_that_changed_between_attempts_is_fetched_from_its_start(server, fetch, folder, old, new):
-    changed = {"content": checkpoint(1), **new}
-    assert changed["content"] != WEIGHTS
-    server.replies = [cut(**old), whole(**changed)]
+def test_a_file_that_became_shorter_is_fetched_from_its_start(server, fetch, folder, capsys):
+    shorter = checkpoint(1, 10_000)
+    server.replies = in_order(cut(), whole(shorter), whole(shorter))
     fetch()
-    assert_complete(folder, changed["content"])
+    assert_complete(folder, shorter)
+    assert "the server's file has changed" in capsys.readouterr().err
 
 
-def test_halves_of_two_files_that_nothing_tells_apart_are_found_by_the_checksums(server, fetch, folder):
-    server.replies = in_order(cut(etag=None), whole(checkpoint(1), etag=None))
-    with pytest.raises(InputError, match=r"no PyTorch checkpoint \(damaged at .*data/0\) and were removed"):
+def test_halves_of_two_files_are_found_by_the_checksums(server, fetch, folder):
+    server.replies = in_order(cut(), whole(checkpoint(1)))
+    with pytest.raises(InputError, match=r"is damaged at .*data/0 and was removed"):
         fetch()
-    assert names(folder) == {f".{NAME}.lock"}
+    assert not names(folder)
 
 
 @pytest.mark.parametrize("length", [True, False], ids=["length", "no-length"])
@@ -317,7 +287,6 @@ def test_chunks_that_end_early(server, fetch, folder):
             handler.protocol_version = "HTTP/1.1"
             handler.send_response(200)
             handler.send_header("Transfer-Encoding", "chunked")
-            handler.send_header("ETag", '"1"')
             handler.end_headers()
             handler.wfile.write(b"%x\r\n%s\r\n" % (len(WEIGHTS[:send]), WEIGHTS[:send]))
             if send is None:
@@ -337,20 +306,20 @@ def test_a_redirect_carries_the_range_along(server, fetch, folder):
     fetch()
     assert_complete(folder)
     path, headers = server.requests[-1]
-    assert (path, headers["Range"], headers["If-Range"]) == ("/storage/signed", f"bytes={HALF}-", '"1"')
+    assert path == "/storage/signed"
+    assert headers["Range"].startswith("bytes=")
 
 
 def test_giving_up_says_how_far_it_got_and_the_next_call_resumes(server, fetch, folder):
     server.replies = [cut(), whole(send=10)]
-    with pytest.raises(
-        InputError, match=r"0\.2 MB of 0\.4 MB have arrived and are kept in .*\.part: run the command again"
-    ):
+    with pytest.raises(InputError, match=r"0\.\d MB have arrived and are kept in .*\.part: run the command again"):
         fetch(tries=3)
-    assert names(folder) == {f"{NAME}.part", f"{NAME}.part.json", f".{NAME}.lock"}
+    assert names(folder) == {f"{NAME}.part"}
+    kept = (folder / f"{NAME}.part").stat().st_size
     server.replies = in_order(whole())
     fetch()
     assert_complete(folder)
-    assert ranges(server)[-1] == f"bytes={HALF + 20}-"
+    assert offsets(server)[-1] == kept > 0
 
 
 def test_nobody_listens(server, fetch):
@@ -383,16 +352,16 @@ def test_a_login_page_is_refused_and_leaves_what_has_arrived(server, fetch, fold
     server.replies = in_order(whole())
     fetch()
     assert_complete(folder)
-    assert ranges(server)[-1] == f"bytes={HALF}-"
+    assert 0 < offsets(server)[-1] <= HALF
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b'{"error": "quota"}', "does not begin as one"),
-        (WEIGHTS[:-1000], "damaged zip archive"),
+        (b'{"error": "quota"}', "is no PyTorch checkpoint"),
+        (WEIGHTS[:-1000], "is cut off or damaged"),
         (WEIGHTS[:HALF] + b"?" + WEIGHTS[HALF + 1 :], "damaged at"),
-        (checkpoint(0, _use_new_zipfile_serialization=False)[:-1000], "on opening it"),
+        (checkpoint(0, _use_new_zipfile_serialization=False)[:-1000], "is cut off or damaged"),
     ],
     ids=["text", "truncated-at-the-source", "one-wrong-byte", "truncated-legacy"],
 )
@@ -400,7 +369,7 @@ def test_what_is_no_checkpoint_is_refused_and_removed(server, fetch, folder, con
     server.replies = [whole(content)]
     with pytest.raises(InputError, match=f"{reason}.*removed: run the command again, or give a mirror"):
         fetch(tries=1)
-    assert names(folder) == {f".{NAME}.lock"}
+    assert not names(folder)
 
 
 def test_another_digest_than_recorded_is_said_and_nothing_is_fetched_twice(server, fetch, folder):
@@ -416,7 +385,7 @@ def test_another_digest_than_recorded_is_said_and_nothing_is_fetched_twice(serve
 
 def test_a_file_that_changed_on_disk_is_said(fetch, folder):
     fetch()
-    assert compare_digest(folder / NAME) == hashlib.sha256(WEIGHTS).hexdigest()
+    assert checked_sha256(folder / NAME) == hashlib.sha256(WEIGHTS).hexdigest()
     (folder / NAME).write_bytes(checkpoint(1))
     with pytest.raises(InputError, match=r"238\.pth has SHA-256 .*\.sha256 recorded \w{64}: it has changed, delete"):
         fetch()
@@ -424,13 +393,13 @@ def test_a_file_that_changed_on_disk_is_said(fetch, folder):
 
 def test_the_digest_of_a_file_without_record(tmp_path):
     (tmp_path / "best.pth").write_bytes(b"weights")
-    assert compare_digest(tmp_path / "best.pth") == hashlib.sha256(b"weights").hexdigest()
+    assert checked_sha256(tmp_path / "best.pth") == hashlib.sha256(b"weights").hexdigest()
     assert names(tmp_path) == {"best.pth"}
 
 
 def test_ctrl_c_keeps_what_has_arrived(server, fetch, folder, capsys):
     def press(handler):
-        wait_for_half(folder)
+        wait_for_bytes(folder / f"{NAME}.part")
         os.kill(os.getpid(), signal.SIGINT)
         stall(handler)
 
@@ -442,10 +411,10 @@ def test_ctrl_c_keeps_what_has_arrived(server, fetch, folder, capsys):
     finally:
         signal.signal(signal.SIGINT, before)
     assert "the same command resumes" in capsys.readouterr().err
-    assert (folder / f"{NAME}.part").read_bytes() == WEIGHTS[:HALF]
+    assert WEIGHTS.startswith((folder / f"{NAME}.part").read_bytes())
     fetch()
     assert_complete(folder)
-    assert ranges(server)[-1] == f"bytes={HALF}-"
+    assert 0 < offsets(server)[-1] <= HALF
 
 
 def test_killed_between_the_last_byte_and_the_name(server, fetch, folder, monkeypatch):
@@ -481,7 +450,7 @@ def test_a_second_process_is_sent_away_and_the_first_one_finishes(server, fetch,
     )
     process = subprocess.Popen([sys.executable, "-c", code])
     try:
-        wait_for_half(folder)
+        wait_for_bytes(folder / f"{NAME}.part")
         with pytest.raises(InputError, match="another process is downloading"):
             fetch()
         process.kill()
@@ -491,7 +460,7 @@ def test_a_second_process_is_sent_away_and_the_first_one_finishes(server, fetch,
     finally:
         process.kill()
     assert_complete(folder)
-    assert ranges(server)[-1] == f"bytes={HALF}-"
+    assert 0 < offsets(server)[-1] <= HALF
 
 
 @pytest.mark.parametrize("url", ["vssm.pth", "ftp://host/a.pth", "file:///etc/passwd", "http://", "http://h:port/a"])

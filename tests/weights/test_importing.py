@@ -1,4 +1,4 @@
-"""`weights import` as users type it, and what nnU-Net makes of the file."""
+"""`weights import` and `weights show` as users type them, and what nnU-Net makes of the file."""
 
 import hashlib
 import json
@@ -7,13 +7,12 @@ import pytest
 import torch
 from full_disk import room_per_file
 from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
-from published_weights import our_name
+from published_weights import filled, our_name, vmamba_shapes
 
 from nnunet_vmunet import cli
 from nnunet_vmunet.models import VMUNet
-from nnunet_vmunet.weights.account import table
-from nnunet_vmunet.weights.checkpoint import open_checkpoint
-from nnunet_vmunet.weights.fill import fill
+from nnunet_vmunet.weights.checkpoint import fingerprint, open_checkpoint
+from nnunet_vmunet.weights.filling import fill
 
 LESION = {"background": 0, "lesion": 1}
 
@@ -61,7 +60,7 @@ def test_the_file_is_what_nnunets_pretrained_weights_take(vmamba_s, saved, tmp_p
 
 
 def test_the_table_counts_tensors_and_parameters_per_stage(vmamba_s, saved):
-    lines = table(fill(VMUNet(3, 1), open_checkpoint(saved(vmamba_s)))).splitlines()
+    lines = fill(VMUNet(3, 1), open_checkpoint(saved(vmamba_s))).table().splitlines()
     rows = {line[:20].strip(): line[20:].split() for line in lines[1:]}
     assert rows["encoder in all"][:1] == ["117"]
     assert rows["decoder in all"][0] == "91"
@@ -197,3 +196,45 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_there(vmamba_s, saved, tmp_
 def test_wrong_options_are_explained(arguments, message, dataset, capsys):
     assert weights_import("absent.pth", *arguments.split()) == 2
     assert message in capsys.readouterr().err
+
+
+def test_show_says_what_vmamba_would_fill(vmamba_s, saved, capsys):
+    assert cli.main(["weights", "show", str(saved({"model": vmamba_s}))]) == 0
+    printed = capsys.readouterr().out
+    assert "VMamba-S v0 (blocks 2, 2, 27, 2; 96 channels)" in printed
+    assert "tensors in 'model'" in printed
+    assert "117 (" in printed and "91 (" in printed
+
+
+def test_show_names_vmamba_b_and_its_width_refused(saved, capsys):
+    assert cli.main(["weights", "show", str(saved(filled(vmamba_shapes("B"))))]) == 2
+    shown = capsys.readouterr()
+    assert "VMamba-B v0" in shown.out
+    assert "has width 128 and this VM-UNet 96" in shown.err
+
+
+def test_an_import_names_its_source_and_the_fingerprint_of_the_log(published, saved, tmp_path, capsys):
+    source, output = saved(published), tmp_path / "weights.pth"
+    cli.main(["weights", "import", str(source), "-o", str(output), "--input-channels", "1", "--num-classes", "2"])
+    capsys.readouterr()
+    assert cli.main(["weights", "show", str(output)]) == 0
+    printed = capsys.readouterr().out
+    assert f"Imported from {source.name}" in printed
+    assert fingerprint(torch.load(output, weights_only=True)["network_weights"]) in printed
+
+
+def test_the_fingerprint_leaves_out_the_output_layer_alone():
+    weights = VMUNet(1, 2).state_dict()
+    known = fingerprint(weights)
+    weights["decoder.seg_layers.0.bias"] += 1
+    assert fingerprint(weights) == known
+    weights["encoder.patch_embed.proj.bias"] += 1
+    assert fingerprint(weights) != known
+
+
+@pytest.mark.parametrize("trust", [[], ["--trust"]], ids=["tensors only", "--trust"])
+def test_a_refusal_to_show_is_one_line_and_exit_code_2(trust, tmp_path, capsys):
+    file = tmp_path / "weights.pth"
+    file.write_text("<html>404</html>")
+    assert cli.main(["weights", "show", str(file), *trust]) == 2
+    assert capsys.readouterr().err.count("\n") == 1

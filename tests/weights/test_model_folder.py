@@ -11,8 +11,7 @@ from nnunetv2.preprocessing.normalization.default_normalization_schemes import C
 
 from nnunet_vmunet import cli
 from nnunet_vmunet.models import VMUNet
-from nnunet_vmunet.requirement import Requirement
-from nnunet_vmunet.weights.normalization import as_the_original
+from nnunet_vmunet.weights.model_folder import as_the_original
 
 LESION = {"background": 0, "lesion": 1}
 UNET = {"network_class_name": "somewhere.UNet", "arch_kwargs": {}, "_kw_requires_import": []}
@@ -57,7 +56,7 @@ def test_the_folder_holds_what_prediction_reads(planned, published, saved, capsy
     checkpoint = torch.load(folder / "fold_0" / "checkpoint_final.pth", weights_only=True)
     assert checkpoint["trainer_name"] == "nnUNetTrainerVMUNet"
     assert checkpoint["init_args"]["configuration"] == "2d"
-    assert checkpoint["init_args"]["requires"] == Requirement("nnUNetTrainerVMUNet", "Dataset118_Lesions", None)
+    assert checkpoint["init_args"]["requires"]["trainer"] == "nnUNetTrainerVMUNet"
     VMUNet(3, 2).load_state_dict(checkpoint["network_weights"])
     plans = json.loads((folder / "plans.json").read_text())
     assert plans["configurations"].keys() == {"2d"}

@@ -8,7 +8,7 @@ from published_weights import our_name
 from squares import write_squares
 
 from nnunet_vmunet.models import VMUNet
-from nnunet_vmunet.weights.fingerprint import fingerprint
+from nnunet_vmunet.weights.checkpoint import fingerprint
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.slow]
 

@@ -14,11 +14,12 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from nnunet_vmunet.cli import main
-from nnunet_vmunet.weights import importing, show  # noqa: F401 - in memory before it is measured
+from nnunet_vmunet.weights import importing  # noqa: F401 - in memory before it is measured
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="measures memory as Linux tells it")
 
@@ -155,6 +156,17 @@ def test_bytes_that_double_are_not_built(saved, refusal):
     for _ in range(20):
         bomb = Calls(codecs.encode, bomb, "hex")
     assert "_codecs.encode" in refusal(saved({"model": V0, "bomb": bomb}))
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before torch 1.6"])
+def test_bytes_that_repeat_a_long_text_are_not_built(zipped, saved, refusal):
+    """NumPy's numbers are bytes by the same function, which must not open the door to others."""
+    import codecs
+
+    text = "x" * MB
+    bomb = [np.float64(0.5), *(Calls(codecs.encode, text, "latin1") for _ in range(BOMB // MB)), np.float64(0.25)]
+    file = saved({"model": V0, "bomb": bomb}, _use_new_zipfile_serialization=zipped)
+    assert "_codecs.encode" in refusal(file)
 
 
 @pytest.mark.parametrize("trust", [[], ["--trust"]], ids=["tensors only", "--trust"])

@@ -7,7 +7,7 @@ from published_weights import filled, newer_spelling, our_name, vmamba_shapes, v
 from nnunet_vmunet.errors import InputError
 from nnunet_vmunet.models import VMUNet
 from nnunet_vmunet.weights.checkpoint import Kind, open_checkpoint
-from nnunet_vmunet.weights.fill import fill
+from nnunet_vmunet.weights.filling import fill
 
 SPELLINGS = {"v0's own": lambda name: name, "newer": newer_spelling}
 
@@ -40,10 +40,10 @@ def test_every_tensor_comes_from_where_the_paper_takes_it(size, spelling, networ
         assert torch.equal(result.state_dict[name], tensor), name
     assert sum(name.startswith("encoder.") for name in result.loaded) == 117
     assert sum(name.startswith("decoder.") for name in result.loaded) == 91
-    assert len(result.initialised) == 222 - 117 - 91
+    assert len(result.missing) == 222 - 117 - 91
 
     before = network.state_dict()
-    assert all(torch.equal(result.state_dict[name], before[name]) for name in result.initialised)
+    assert all(torch.equal(result.state_dict[name], before[name]) for name in result.missing)
 
 
 def test_block_0_of_stage_2_is_block_0_of_decoder_stage_1(vmamba_s, network, saved):

@@ -1,8 +1,17 @@
+"""load_original: what it reads, and where the tensors go."""
+
+import numpy as np
 import pytest
 import torch
 
+from nnunet_vmunet.errors import InputError
 from nnunet_vmunet.models import VMUNet
 from nnunet_vmunet.weights import load_original
+from nnunet_vmunet.weights.checkpoint_file import read
+from nnunet_vmunet.weights.importing import import_weights
+from nnunet_vmunet.weights.target import Target
+
+SMALL = {"depths": (1, 1), "depths_decoder": (1, 1), "dims": (8, 16)}
 
 
 @pytest.fixture(scope="module")
@@ -69,13 +78,60 @@ def test_report_names_what_was_left_over_and_missing(original):
     assert "2 left over, 2 not in the file" in str(report)
 
 
-@pytest.mark.parametrize("content", [{}, {"conv1.weight": torch.zeros(3)}], ids=["empty", "another network"])
-def test_a_file_of_something_else_is_refused(content):
-    with pytest.raises(ValueError, match="no tensor of the state dict fits"):
-        load_original(VMUNet(1, 2, depths=(1, 1), depths_decoder=(1, 1), dims=(8, 16)), content)
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [({}, "holds no named tensors"), ({"conv1.weight": torch.zeros(3)}, "is of another network")],
+    ids=["empty", "another network"],
+)
+def test_a_state_dict_of_something_else_is_refused(content, message):
+    with pytest.raises(InputError, match=f"the state dict {message}"):
+        load_original(VMUNet(1, 2, **SMALL), content)
 
 
-def test_a_file_that_holds_code_is_not_executed(tmp_path):
-    torch.save({"model": VMUNet}, tmp_path / "code.pth")
-    with pytest.raises(Exception, match=r"weights_only|Weights only"):
+def test_a_network_of_other_sizes_is_refused(original):
+    with pytest.raises(InputError, match=r"no tensor of the state dict fits this VM-UNet.*has shape"):
+        load_original(VMUNet(3, 3, depths=(1,), depths_decoder=(1,), dims=(8,)), original)
+
+
+def same_weights(network: VMUNet, weights) -> bool:
+    return all(torch.equal(tensor, weights[name]) for name, tensor in network.state_dict().items())
+
+
+def test_a_file_of_weights_import(original, tmp_path):
+    source, imported, network = tmp_path / "best.pth", tmp_path / "imported.pth", VMUNet(3, 1)
+    torch.save(original, source)
+    import_weights(source, imported, Target(3, 1))
+    assert not load_original(network, imported).missing
+    assert same_weights(network, torch.load(imported, weights_only=True)["network_weights"])
+
+
+@pytest.mark.parametrize("core", ["core", "_core"], ids=["NumPy 1", "NumPy 2"])
+def test_what_the_originals_training_saves(core, original, tmp_path):
+    """Its latest.pth holds NumPy's numbers, under the names that its NumPy has."""
+    file, network = tmp_path / "latest.pth", VMUNet(3, 1)
+    numbers = {"min_loss": np.float64(0.25), "loss": np.float32(0.5), "best_epoch": np.int64(7)}
+    # Of a file from before torch 1.6 the pickle is not compressed, and has no checksum.
+    torch.save({"epoch": 7, **numbers, "model_state_dict": original}, file, _use_new_zipfile_serialization=False)
+    name = np.float64(0).__reduce__()[0].__module__
+    content = file.read_bytes()
+    assert f"c{name}\n".encode() in content
+    file.write_bytes(content.replace(f"c{name}\n".encode(), f"cnumpy.{core}.multiarray\n".encode()))
+    assert len(load_original(network, file).loaded) == 222
+    read_numbers = {key: value for key, value in read(file).items() if key in numbers}
+    assert read_numbers == {"min_loss": 0.25, "loss": 0.5, "best_epoch": 7}
+
+
+@pytest.mark.parametrize(
+    "beyond",
+    [VMUNet, np.zeros(3), np.datetime64("2024-02-04"), np.str_("best"), np.void(b"bytes"), np.dtype("V1000000000")],
+    ids=["class", "array", "date", "text", "bytes", "type without end"],
+)
+def test_a_file_that_holds_anything_else_is_refused(beyond, original, tmp_path):
+    torch.save({"model": original, "min_loss": np.float64(0.25), "beyond": beyond}, tmp_path / "code.pth")
+    with pytest.raises(InputError, match=r"code\.pth holds more than tensors"):
         load_original(VMUNet(3, 1), tmp_path / "code.pth")
+
+
+def test_vmamba_fills_encoder_and_decoder_as_weights_import_does(vmamba_s):
+    report = load_original(VMUNet(3, 9), {"model": vmamba_s})
+    assert len(report.loaded) == 117 + 91
