@@ -63,12 +63,9 @@ class _SiLUGate(torch.autograd.Function):
     """Keeps y and z for the backward pass. Autograd would keep SiLU(z) too: a twelfth of what a block keeps."""
 
     @staticmethod
-    def forward(y, z):
+    def forward(ctx, y, z):  # with `setup_context` torch 2.4 could not export it
+        ctx.save_for_backward(y, z)
         return y * F.silu(z)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.save_for_backward(*inputs)
 
     @staticmethod
     def backward(ctx, grad):

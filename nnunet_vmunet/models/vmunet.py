@@ -79,10 +79,10 @@ class Decoder(nn.Module):
     def forward(self, x: Tensor, skips: list[Tensor]) -> Tensor:
         """Decode the deepest features and the encoder's skips (shallowest first) to logits (b, num_classes, h, w)."""
         x = self.stages[0](x)
-        for j, stage in enumerate(self.stages[1:], start=1):
+        for j in range(1, len(self.stages)):
             # One skip deeper than in a usual U-Net: stage j is handed the input of encoder stage -j, which has the
             # resolution from before its expansion.
-            x = stage(x + skips[-j])
+            x = self.stages[j](x + skips[-j])
         return self.seg_layers[0](self.final_up(x).permute(0, 3, 1, 2))
 
 
