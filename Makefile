@@ -1,16 +1,19 @@
 # make test and make demo set up everything they need in .venv first; nothing else is installed by hand.
 PYTHON ?= python3
 BIN = .venv/bin
+# How many processes share the tests.
+JOBS ?= 2
+PYTEST_IN_JOBS = $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 .PHONY: test test-slow test-all demo lint clean
 
 # Every feature once, README's first job included: minutes.
 test: .venv/ready
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST)
+	$(PYTEST_IN_JOBS) -m "not slow" $(PYTEST)
 
 # What `make test` leaves out: every kill, every accident, every compilation, end to end.
 test-slow: .venv/ready
-	$(BIN)/python -m pytest -m slow $(PYTEST)
+	$(PYTEST_IN_JOBS) -m slow $(PYTEST)
 
 # Both, with the lines that no test runs; fails below 90 %.
 test-all: .venv/ready
