@@ -90,7 +90,7 @@ def thumbnail_pixels(stack: Stack, index: int, labels: Labels) -> np.ndarray:
 
 
 def worst_first(thumbnails: list[Thumbnail]) -> list[Thumbnail]:
-    """By Dice, the undefined last, and by name among equals and where there is no reference."""
+    """Sort by Dice, the undefined last, and by name among equals and where there is no reference."""
 
     def key(thumbnail: Thumbnail) -> tuple[bool, float, str]:
         dice = thumbnail.dice or 0.0
@@ -162,7 +162,7 @@ def _line(colour: str, style=SOLID) -> Line2D:
 
 
 def _legend(figure: Figure, entries: list[tuple[str, Line2D]], inner: int, columns: int = 1) -> Legend:
-    """In the lower left corner, in as many columns as fit into `inner` pixels."""
+    """Draw the legend in the lower left corner, in as many columns as fit into `inner` pixels."""
     legend = figure.legend(
         [line for _, line in entries],
         [str(i) for i in range(len(entries))],

@@ -47,7 +47,7 @@ class View:
 
 
 def view_of(grid: Grid) -> View:
-    """In the plane of acquisition where the slices are clearly thicker than their pixels, else axial."""
+    """Look along the plane of acquisition where slices are clearly thicker than their pixels, else axially."""
     from nibabel.orientations import io_orientation
 
     orientation = io_orientation(_TO_LEFT_BACK_HEAD @ grid.affine)

@@ -32,7 +32,7 @@ HEADERS = {"User-Agent": f"nnunet-vmunet/{__version__}", "Accept-Encoding": "ide
 
 @dataclass(frozen=True)
 class Patience:
-    """With a bad network."""
+    """How long to wait, and how often to try again, where the network is bad."""
 
     timeout_s: float = 30  # without a byte, after which a connection counts as stalled
     tries: int = 4
@@ -52,7 +52,7 @@ def download_weights(name: str, folder: Path | None = None, url: str | None = No
         name: a key of FILES.
         folder: where to keep the file; default `cache_folder()`.
         url: a mirror: the file's address, or its folder's, which then ends in a slash.
-        patience: with a bad network.
+        patience: how long to wait, and how often to try again.
 
     Raises:
         InputError: the file cannot be had, written or opened, or is another than the one recorded in NAME.sha256.
@@ -146,7 +146,10 @@ def _accept(url: str, part: Path, target: Path, way_out: str) -> None:
 
 
 def _receive_patiently(urls: list[str], file: IO[bytes], patience: Patience, way_out: str) -> None:
-    """urllib3's Retry would not do: it does not know what has arrived when a connection breaks in the middle."""
+    """Receive, and try again after what may pass.
+
+    urllib3's Retry would not do: it does not know what has arrived when a connection breaks in the middle.
+    """
     for i in range(patience.tries):
         try:
             return _receive(urls, file, patience.timeout_s, way_out)
