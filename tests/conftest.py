@@ -173,8 +173,10 @@ class NnUNet:
 
     def _environment(self) -> dict[str, str]:
         folders = {folder.name: str(folder) for folder in (self.raw, self.preprocessed, self.results)}
-        # Not counted by coverage, which makes a training take twice as long: other tests run the same lines.
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+        # Not counted by coverage, which makes a training take twice as long: other tests run the same lines. And on all
+        # cores, because a training outlasts the tests of the other processes.
+        dropped = ("COVERAGE_", "OMP_NUM_THREADS")
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
         return {**inherited, **folders, "nnUNet_n_proc_DA": "1", "nnUNet_def_n_proc": "2"}
 
 
