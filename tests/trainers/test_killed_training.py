@@ -199,7 +199,9 @@ def test_whenever_it_is_killed_the_checkpoint_is_one_of_those_saved(kills, datas
         last = file.stat().st_mtime_ns if file.exists() else None
         process = multiprocessing.get_context("fork").Process(target=save_for_ever, args=(reached,))
         process.start()
-        wait_for(lambda last=last: file.exists() and file.stat().st_mtime_ns != last)
+        for _ in range(2):  # saves, however busy the machine is
+            wait_for(lambda last=last: file.exists() and file.stat().st_mtime_ns != last)
+            last = file.stat().st_mtime_ns
         time.sleep(moments.uniform(0, 0.05))
         os.kill(process.pid, signal.SIGKILL)
         process.join()
@@ -209,7 +211,7 @@ def test_whenever_it_is_killed_the_checkpoint_is_one_of_those_saved(kills, datas
         assert all((tensor == epoch).all() for tensor in checkpoint["network_weights"].values())
         reached = epoch + 1
         interrupted += Path(f"{file}.partial").exists()
-    assert reached >= kills
+    assert reached > kills
     assert interrupted or kills < 25  # some of many kills hit the writing
 
 
