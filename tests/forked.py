@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from tqdm import tqdm
 
@@ -72,3 +73,24 @@ def seconds(function: Callable[[], int]) -> float:
     begin = time.monotonic()
     assert wait(start(function)) == 0
     return time.monotonic() - begin
+
+
+def random_kills(function: Callable[[], int], kills: int, seed: int | str) -> Iterator[Callable[[], None]]:
+    """Yields what runs function() and kills it, until it was killed `kills` times: each in a later part of its time."""
+    killed, duration, part = 0, seconds(function), random.Random(seed)
+
+    def run_and_kill() -> None:
+        nonlocal killed, duration
+        moment = (killed + part.random()) / kills * duration
+        pid = start(function)
+        time.sleep(moment)
+        kill_group(pid)
+        end = wait(pid)
+        if end == -signal.SIGKILL:
+            killed += 1
+        else:  # it is faster now than when it was measured, and had ended: the next one is killed earlier
+            assert end == 0
+            duration = moment
+
+    while killed < kills:
+        yield run_and_kill

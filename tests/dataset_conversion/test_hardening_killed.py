@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import random
 import shutil
 import signal
 import sys
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -77,18 +75,11 @@ def scene(tmp_path, raw):
 )
 def test_killed_at_random_moments(scene, converter, num_processes, kills):
     scene = scene(converter, 25)
-    conversion = partial(scene.convert, num_processes)
-    duration = forked.seconds(conversion)
-    random_part = random.Random(converter)
-    ends = set()
-    for kill in range(kills):
+    random_kills = forked.random_kills(partial(scene.convert, num_processes), kills, seed=converter)
+    for kill, run_and_kill in enumerate(random_kills):
         before = scene.start_over(with_earlier=kill % 2 == 1)
-        pid = forked.start(conversion)
-        time.sleep((kill + random_part.random()) / kills * duration)
-        forked.kill_group(pid)
-        ends.add(forked.wait(pid))
+        run_and_kill()
         scene.check(before)
-    assert -signal.SIGKILL in ends
 
 
 def killed_before_change(number: int, conversion: Callable[[], int]) -> int:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
-import signal
-import time
 from pathlib import Path
 
 import forked
@@ -40,18 +37,13 @@ def test_killed_at_random_moments(kills, run, evaluation, tmp_path):
     def evaluate() -> int:
         return run(*evaluation).code
 
-    duration, moments, ends = forked.seconds(evaluate), random.Random(0), set()
-    for kill in range(kills):
+    for run_and_kill in forked.random_kills(evaluate, kills, seed=0):
         for name in OUTPUTS:
             (tmp_path / "out" / name).write_text("earlier")
-        pid = forked.start(evaluate)
-        time.sleep((kill + moments.random()) / kills * duration)
-        forked.kill_group(pid)
-        ends.add(forked.wait(pid))
+        run_and_kill()
         assert all(content in (b"earlier", whole[name]) for name, content in written(tmp_path / "out").items())
         assert run(*evaluation).code == 0
         assert written(tmp_path / "out") == whole
-    assert -signal.SIGKILL in ends
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full, a disk without room")
