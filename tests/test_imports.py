@@ -10,6 +10,7 @@ IMPORTS = {
     "plans": "models",
     "cli": "dataset_conversion demo doctor evaluation overlay register weights",
     "dataset_conversion": "files",
+    "dataset_json": "files",
     "demo": "overlay synthetic_lesions",
     "doctor": "ops register",
     "evaluation": "files",
