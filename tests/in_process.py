@@ -1,0 +1,73 @@
+"""Many commands in one process: importing nnU-Net takes seconds, which a matrix of small datasets cannot pay each time.
+
+`python in_process.py` reads {name: [command line, ...]} as JSON from standard input. It runs the command lines of a
+name until one fails, and prints {"name", "code", "written"} as a line of JSON. nnU-Net's worker processes are forked
+here, networks are small, and a training takes one epoch: all else is as a user gets it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import multiprocessing
+import os
+import sys
+import traceback
+from contextlib import redirect_stderr, redirect_stdout
+from importlib.metadata import entry_points
+
+SMALL = {"depths": [1, 1, 1, 1], "depths_decoder": [1, 1, 1, 1], "dims": [8, 16, 32, 64]}
+
+
+def main() -> None:
+    chains = json.load(sys.stdin)
+    _shorten()
+    for name, commands in chains.items():
+        written = io.StringIO()
+        with redirect_stdout(written), redirect_stderr(written):
+            code = next(filter(None, map(_run, commands)), 0)
+        print(json.dumps({"name": name, "code": code, "written": written.getvalue()}), flush=True)
+
+
+def _shorten() -> None:
+    import torch
+    from nnunetv2.training.logging.nnunet_logger import LocalLogger
+
+    import nnunet_vmunet.planner
+    from nnunet_vmunet.trainers import nnUNetTrainerVMUNet
+
+    torch.set_num_threads(1)  # with more, forked workers would wait for the threads of their parent
+    torch.set_num_threads = lambda number: None
+    context = multiprocessing.get_context("fork")
+    multiprocessing.get_context = lambda method=None: context
+    planned = nnunet_vmunet.planner.paper_architecture()
+    small = {**planned, "arch_kwargs": {**planned["arch_kwargs"], **SMALL}}
+    nnunet_vmunet.planner.paper_architecture = lambda: small
+    nnUNetTrainerVMUNet.epochs = 1
+    LocalLogger.plot_progress_png = lambda self, folder: None  # a second for each epoch
+
+
+def _run(command: list[str]) -> int:
+    """The exit code, 1 for an exception. An InputError says so itself, as the shims' hook would."""
+    from nnunet_vmunet.errors import InputError
+
+    program, *arguments = command
+    sys.argv = [program, *arguments]
+    (script,) = (entry for entry in entry_points(group="console_scripts") if entry.name == program)
+    print("$", *command)
+    try:
+        return script.load()() or 0
+    except InputError as error:
+        print(f"nnunet-vmunet: error: {error}")
+        return 2
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else bool(end.code)
+    except BaseException:
+        traceback.print_exc(file=sys.stdout)
+        return 1
+
+
+if __name__ == "__main__":
+    os.environ["nnUNet_n_proc_DA"] = "0"
+    main()
+    os._exit(0)  # to free everything that was imported takes longer than a cell
