@@ -9,6 +9,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_vmunet import trainers
+from nnunet_vmunet.errors import InputError
 from nnunet_vmunet.losses import BinaryBceDiceLoss, CeDiceLoss, RegionBceDiceLoss
 from nnunet_vmunet.models import VMUNet
 from nnunet_vmunet.plans import NETWORK
@@ -133,7 +134,7 @@ def test_loss_follows_the_labels_and_trains(small, labels, extra, loss):
 
 
 def test_a_3d_configuration_is_refused_with_the_reason(tiny_dataset):
-    with pytest.raises(ValueError, match=r"VM-UNet is a 2D network and configuration '3d_fullres'"):
+    with pytest.raises(InputError, match=r"VM-UNet is a 2D network and configuration '3d_fullres'"):
         tiny_dataset().trainer(nnUNetTrainerVMUNet, "3d_fullres")
 
 
