@@ -12,7 +12,7 @@ IMPORTS = {
     "dataset_conversion": "files",
     "dataset_json": "files",
     "demo": "overlay synthetic_lesions",
-    "doctor": "ops register",
+    "doctor": "dataset_json files ops register",
     "evaluation": "files",
     "image_io": "dataset_json",
     "memory_model": "losses models ops",
