@@ -20,6 +20,8 @@ MAX_LABEL = 255  # label images are read as uint8
 # Our readers of photographs, by the channels that each of them gives (see image_io.py).
 READERS = {1: "WholeGreyImage2DIO", 3: "WholeImage2DIO", 4: "WholeRGBAImage2DIO"}
 
+LOSSY = (".jpg", ".jpeg", ".jfif")
+
 # Values by the name of the label, which has one, or of the region, which may have several.
 Labels = dict[str, tuple[int, ...]]
 
@@ -76,6 +78,7 @@ class DatasetJson:
         """Raise InputError for what nnU-Net reads otherwise, or not at all, when it trains."""
         if not self.channels:
             raise InputError(f'{self.file} names no channels: add "channel_names": {{"0": NAME, ...}}')
+        refuse_lossy(self.file_ending or "", self.file)
         if not self.labels:
             raise InputError(f'{self.file} names no label but the background: add one, as in "lesion": 1')
         if self.is_old_style:
@@ -92,6 +95,18 @@ class DatasetJson:
                     f"{self.file} has a label {above} and none {below + 1}: nnU-Net wants them without a gap, renumber "
                     "them there and in the label images"
                 )
+
+
+def refuse_lossy(ending: str, file: Path) -> None:
+    """Raise InputError where label images end so as to be JPEG files, whose values are others than those written.
+
+    file: what the message names, the label image or the dataset.json that says how label images end.
+    """
+    if ending.lower() in LOSSY:
+        raise InputError(
+            f"{file}: label images that end with {ending} come back with other values than were written: convert the "
+            "dataset to PNG, with nnunet-vmunet convert pairs"
+        )
 
 
 def read_dataset_json(file: Path) -> DatasetJson:

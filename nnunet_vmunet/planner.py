@@ -18,9 +18,12 @@ from nnunetv2.paths import nnUNet_preprocessed
 from nnunetv2.preprocessing.resampling.default_resampling import compute_new_shape
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
+from .dataset_json import FILE_NAME, DatasetJson, parse_dataset_json
 from .errors import InputError
+from .image_io import refuse_other_channels
 from .memory_model import TrainingMemory, training_memory
 from .plans import PAPER_BATCH, build_network, paper_architecture
+from .requirement import refuse_other_reader
 
 __all__ = [  # what nnU-Net's search finds
     "VMUNetPlanner",
@@ -65,8 +68,11 @@ class VMUNetPlanner(ExperimentPlanner):
         """Write the plans where nnU-Net looks for them, and return them.
 
         Raises:
-            InputError: not even the smallest patches fit into the memory target.
+            InputError: not even the smallest patches fit into the memory target, the dataset.json is not what nnU-Net
+                trains, or the images are not what their reader gives.
         """
+        self.description.refuse_untrainable()
+        reader = self._checked_reader()
         transpose_forward, transpose_backward = self.determine_transpose()
         spacing = self.target_spacing(transpose_forward)
         median_shape = self._median_shape(spacing, transpose_forward)
@@ -85,7 +91,7 @@ class VMUNetPlanner(ExperimentPlanner):
             "original_median_shape_after_transp": [
                 round(n) for n in np.median(fingerprint["shapes_after_crop"], 0)[transpose_forward]
             ],
-            "image_reader_writer": self.determine_reader_writer().__name__,
+            "image_reader_writer": reader.__name__,
             "transpose_forward": transpose_forward,
             "transpose_backward": transpose_backward,
             "configurations": {"2d": configuration},
@@ -162,10 +168,21 @@ class VMUNetPlanner(ExperimentPlanner):
     @cached_property
     def memory(self) -> TrainingMemory:
         """The memory that a training of the planned network takes, with this dataset's channels and classes."""
-        channels = self.dataset_json.get("channel_names") or self.dataset_json["modality"]
-        labels = LabelManager(self.dataset_json["labels"], self.dataset_json.get("regions_class_order"))
-        heads = labels.num_segmentation_heads
-        return training_memory(build_network(self.architecture(), len(channels), heads), heads)
+        channels, heads = len(self.description.channels), self.description.num_outputs
+        return training_memory(build_network(self.architecture(), channels, heads), heads)
+
+    @cached_property
+    def description(self) -> DatasetJson:
+        """What the raw dataset's dataset.json says."""
+        return parse_dataset_json(self.dataset_json, Path(self.raw_dataset_folder, FILE_NAME))
+
+    def _checked_reader(self) -> type:
+        """The class that reads the images, if it is the one that the dataset asks for and gives its channels."""
+        reader = self.determine_reader_writer()
+        refuse_other_reader(self.description, reader.__name__)
+        first = next(iter(self.dataset.values()))
+        refuse_other_channels(reader, self.description, len(first["images"]))
+        return reader
 
     def _median_shape(self, spacing: np.ndarray, transpose_forward: Sequence[int]) -> np.ndarray:
         """The median shape of the training images at this spacing, both transposed."""

@@ -1,6 +1,7 @@
-"""WholeImage2DIO, alone and through nnU-Net's own preprocessing and export."""
+"""The readers of photographs, alone and through nnU-Net's own preprocessing and export."""
 
 import itertools
+import json
 import multiprocessing
 import os
 import random
@@ -14,9 +15,11 @@ from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPre
 from nnunetv2.preprocessing.resampling.default_resampling import compute_new_shape
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from PIL import Image
+from skimage import io
 
+from nnunet_vmunet.dataset_json import READERS
 from nnunet_vmunet.errors import InputError
-from nnunet_vmunet.image_io import WholeImage2DIO
+from nnunet_vmunet.image_io import WholeGreyImage2DIO, WholeImage2DIO, WholeRGBAImage2DIO
 
 DATASET_JSON = {"labels": {"background": 0, "lesion": 1}, "channel_names": {"0": "R", "1": "G", "2": "B"}}
 
@@ -76,8 +79,8 @@ def photograph(folder, shape, border: int = 0):
 @pytest.mark.parametrize("border", [0, 9], ids=["plain", "black_border"])
 @pytest.mark.parametrize("shape", SIZES, ids=str)
 def test_a_photograph_of_any_size_comes_to_256_and_its_mask_back(tmp_path, shape, border):
-    io = WholeImage2DIO()
-    image, properties = io.read_images(photograph(tmp_path, shape, border))
+    reader = WholeImage2DIO()
+    image, properties = reader.read_images(photograph(tmp_path, shape, border))
     height, width = shape
     lesion = np.zeros((1, 1, height, width), np.float32)
     lesion[..., height // 4 : height // 2, width // 4 : width // 2] = 1
@@ -93,7 +96,7 @@ def test_a_photograph_of_any_size_comes_to_256_and_its_mask_back(tmp_path, shape
     # At most the pixels along the lesion's outline differ after the way there and back.
     assert abs(mask - lesion[0]).mean() < 0.03
 
-    io.write_seg(mask, str(tmp_path / "mask.png"), properties)
+    reader.write_seg(mask, str(tmp_path / "mask.png"), properties)
     written = np.asarray(Image.open(tmp_path / "mask.png"))
     assert written.dtype == np.uint8
     np.testing.assert_array_equal(written, mask[0])
@@ -150,6 +153,127 @@ def test_files_of_one_case_with_unequal_sizes_are_refused(tmp_path):
         Image.new("RGB", size).save(file)
     with pytest.raises(InputError, match=r"photo_0000\.png is 5x4 pixels, .*photo_0001\.png 6x4: make them equal"):
         WholeImage2DIO().read_images(files)
+
+
+READER_CLASSES = {1: WholeGreyImage2DIO, 3: WholeImage2DIO, 4: WholeRGBAImage2DIO}
+COLOUR, GREY = (10, 20, 30), 18
+
+
+def test_readers_are_named_by_their_channels():
+    assert {channels: cls.__name__ for channels, cls in READER_CLASSES.items()} == READERS
+    assert all(cls.channels == channels for channels, cls in READER_CLASSES.items())
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
+def test_grey_comes_as_one_channel_however_it_is_stored(tmp_path, mode):
+    Image.new("L", (5, 8), GREY).convert(mode).save(tmp_path / "scan.png")
+    image, properties = WholeGreyImage2DIO().read_images([str(tmp_path / "scan.png")])
+    assert (image.shape, image.dtype) == ((1, 1, 8, 5), np.float32)
+    assert np.all(image == GREY)
+    assert properties == {"spacing": (999, 32, 256 / 5)}
+
+
+def test_colours_are_no_grey(tmp_path):
+    Image.new("RGB", (5, 8), COLOUR).save(tmp_path / "photo.png")
+    with pytest.raises(InputError, match=r"photo\.png is in colour .* nnunet-vmunet convert images -d ID"):
+        WholeGreyImage2DIO().read_images([str(tmp_path / "photo.png")])
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [("RGBA", (*COLOUR, 77)), ("RGB", (*COLOUR, 255)), ("LA", (GREY, GREY, GREY, 77)), ("L", (GREY, GREY, GREY, 255))],
+)
+def test_alpha_comes_as_a_fourth_channel_and_is_opaque_where_there_is_none(tmp_path, mode, expected):
+    colours = Image.new("RGB", (5, 8), COLOUR) if mode.startswith("RGB") else Image.new("L", (5, 8), GREY)
+    image = colours.convert(mode)
+    if mode.endswith("A"):
+        image.putalpha(77)
+    image.save(tmp_path / "cells.png")
+    read, _ = WholeRGBAImage2DIO().read_images([str(tmp_path / "cells.png")])
+    assert read.shape == (4, 1, 8, 5)
+    assert tuple(read[:, 0, 2, 2]) == expected
+
+
+@pytest.mark.parametrize("channels", READER_CLASSES)
+def test_16_bits_stay_16_bits(tmp_path, channels):
+    pixels = np.random.default_rng(0).integers(1, 2**16, (8, 5, *([channels] if channels > 1 else [])), dtype=np.uint16)
+    io.imsave(tmp_path / "deep.tif", pixels, check_contrast=False)
+    image, _ = READER_CLASSES[channels]().read_images([str(tmp_path / "deep.tif")])
+    np.testing.assert_array_equal(image[:, 0].transpose(1, 2, 0).squeeze(), pixels)
+
+
+def test_16_bit_grey_png_keeps_its_depth_in_three_channels_too(tmp_path):
+    pixels = np.arange(1000, 1040, dtype=np.uint16).reshape(8, 5)
+    Image.fromarray(pixels).save(tmp_path / "xray.png")
+    for cls, channels in ((WholeGreyImage2DIO, 1), (WholeImage2DIO, 3)):
+        image, _ = cls().read_images([str(tmp_path / "xray.png")])
+        np.testing.assert_array_equal(image[:, 0], np.stack([pixels] * channels))
+
+
+def test_real_heart_slices_keep_16_bits(shared):
+    file = next((shared / "data" / "acdc" / "images").glob("*.png"))
+    image, _ = WholeGreyImage2DIO().read_images([str(file)])
+    assert image.shape[:2] == (1, 1)
+    assert len(np.unique(image)) > 256
+
+
+def test_real_cells_have_four_channels(shared):
+    file = next((shared / "data" / "dsb2018" / "images").glob("*.png"))
+    image, _ = WholeRGBAImage2DIO().read_images([str(file)])
+    assert image.shape[:2] == (4, 1)
+    np.testing.assert_array_equal(image[:, 0], np.maximum(np.asarray(Image.open(file)), 1).transpose(2, 0, 1))
+
+
+@pytest.fixture
+def raw(tmp_path):
+    """A raw dataset of one 8×5 image, of as many files as asked for, whose dataset.json names these channels."""
+
+    def make(channels: int, files: int = 1) -> list[str]:
+        (tmp_path / "imagesTr").mkdir()
+        description = {"channel_names": {str(c): f"c{c}" for c in range(channels)}, "labels": {"background": 0, "a": 1}}
+        (tmp_path / "dataset.json").write_text(json.dumps(description))
+        images = [str(tmp_path / "imagesTr" / f"case_{i:04d}.png") for i in range(files)]
+        for image in images:
+            Image.new("L", (5, 8), GREY).save(image)
+        return images
+
+    return make
+
+
+@pytest.mark.parametrize(("named", "cls"), READER_CLASSES.items())
+def test_a_raw_dataset_is_read_by_the_reader_of_its_channels(raw, named, cls):
+    assert cls().read_images(raw(named))[0].shape[0] == named
+
+
+@pytest.mark.parametrize(("named", "asked"), [(1, 3), (3, 1), (4, 3), (3, 4)])
+def test_a_raw_dataset_of_other_channels_names_the_reader_to_write(raw, tmp_path, named, asked):
+    with pytest.raises(InputError) as refused:
+        READER_CLASSES[asked]().read_images(raw(named))
+    assert f"{tmp_path / 'dataset.json'} names {named} channel" in str(refused.value)
+    assert f"its reader {READERS[asked]} gives {asked}: " in str(refused.value)
+    assert f'write "overwrite_image_reader_writer": "{READERS[named]}" there' in str(refused.value)
+
+
+def test_two_files_give_twice_the_channels(raw):
+    assert WholeGreyImage2DIO().read_images(raw(2, files=2))[0].shape[0] == 2
+
+
+def test_two_channels_in_one_file_have_no_reader(raw):
+    with pytest.raises(InputError, match=r"names 2 channels and its reader WholeImage2DIO gives 3: name as many there"):
+        WholeImage2DIO().read_images(raw(2))
+
+
+@pytest.mark.parametrize("ending", [".jpg", ".JPEG"])
+def test_masks_are_no_jpeg(tmp_path, ending):
+    file = tmp_path / f"case{ending}"
+    Image.new("L", (5, 8)).save(file)
+    before = file.read_bytes()
+    reader = WholeImage2DIO()
+    with pytest.raises(InputError, match="come back with other values than were written"):
+        reader.read_seg(str(file))
+    with pytest.raises(InputError, match="come back with other values than were written"):
+        reader.write_seg(np.ones((1, 8, 5)), str(file), {})
+    assert file.read_bytes() == before
 
 
 def test_only_lossless_files_are_read():

@@ -12,15 +12,17 @@ IMPORTS = {
     "dataset_conversion": "files",
     "dataset_json": "files",
     "demo": "overlay synthetic_lesions",
-    "doctor": "ops register",
+    "doctor": "dataset_json files ops register",
     "evaluation": "files",
+    "image_io": "dataset_json",
     "memory_model": "losses models ops",
     "models": "ops",
     "nnunet_shims": "image_io planner trainers",
     "overlay": "evaluation files",
-    "planner": "memory_model plans",
-    "trainers": "files losses plans requirement schedule weights",
-    "weights": "files models plans requirement",
+    "planner": "dataset_json image_io memory_model plans requirement",
+    "requirement": "dataset_json",
+    "trainers": "dataset_json files losses plans requirement schedule weights",
+    "weights": "dataset_json files models plans requirement",
 }  # besides `errors`, which anything may import
 
 

@@ -10,6 +10,8 @@ from nnunetv2.experiment_planning.plan_and_preprocess_api import (
     plan_experiment_dataset,
     preprocess_dataset,
 )
+from nnunetv2.imageio import reader_writer_registry
+from nnunetv2.imageio.natural_image_reader_writer import NaturalImage2DIO
 from nnunetv2.preprocessing.resampling.default_resampling import compute_new_shape
 from nnunetv2.training.nnUNetTrainer.variants.network_architecture.nnUNetTrainerNoDeepSupervision import (
     nnUNetTrainerNoDeepSupervision,
@@ -318,3 +320,41 @@ def test_the_trainer_obeys_the_plans_of_real_volumes(hippocampus, folders):
     assert own["patch_size"] == [64, 64]  # slices of 50×35
     assert (paper["batch_size"], paper["patch_size"]) == (32, [224, 224])
     assert paper["median_image_size_in_voxels"] == [224, 224]
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ({"labels": {"0": "background", "1": "organ"}}, "names labels as nnU-Net's first version did"),
+        ({"channel_names": {}}, "names no channels"),
+        ({"labels": {"background": 0, "organ": 2}}, "has a label 2 and none 1"),
+        ({"file_ending": ".jpg"}, "label images that end with .jpg come back with other values"),
+        (
+            {"overwrite_image_reader_writer": "WholeImage2DIO"},
+            'names 1 channel and its reader WholeImage2DIO gives 3: write "overwrite_image_reader_writer": '
+            '"WholeGreyImage2DIO" there, then plan again with --clean',
+        ),
+    ],
+    ids=["old style", "no channels", "gap", "JPEG", "another reader's channels"],
+)
+def test_what_nnunet_would_read_otherwise_is_refused(planner, folders, memory, registered, content, line):
+    made = planner()
+    made.dataset_json.update(content)
+    with pytest.raises(InputError) as refused:
+        made.plan_experiment()
+    file = folders / "nnUNet_raw" / DATASET / "dataset.json"
+    assert str(refused.value).startswith(str(file))
+    assert line in str(refused.value)
+    assert not list((folders / "nnUNet_preprocessed" / DATASET).glob("*Plans*"))
+
+
+def test_a_dataset_that_asks_for_our_reader_is_not_planned_with_another(planner, memory, monkeypatch):
+    def not_found(name):
+        raise RuntimeError(f"Unable to find reader writer class '{name}'")
+
+    monkeypatch.setattr(reader_writer_registry, "recursive_find_reader_writer_by_name", not_found)
+    made = planner()
+    made.dataset_json.update(overwrite_image_reader_writer="WholeGreyImage2DIO", file_ending=".png")
+    monkeypatch.setattr(made, "determine_reader_writer", lambda: NaturalImage2DIO)  # what nnU-Net falls back to
+    with pytest.raises(InputError, match=r"asks for the image reader WholeGreyImage2DIO.*took NaturalImage2DIO"):
+        made.plan_experiment()

@@ -52,6 +52,8 @@ print(json.dumps({
     "variant": module_of(recursive_find_trainer_class_by_name, "nnUNetTrainerVMUNet_20epochs"),
     "stock trainer": module_of(recursive_find_trainer_class_by_name, "nnUNetTrainer_5epochs"),
     "reader": module_of(recursive_find_reader_writer_by_name, "WholeImage2DIO"),
+    "reader of grey images": module_of(recursive_find_reader_writer_by_name, "WholeGreyImage2DIO"),
+    "reader of RGBA images": module_of(recursive_find_reader_writer_by_name, "WholeRGBAImage2DIO"),
     "planner": module_of(find_planner, "VMUNetPlanner"),
     "paper's geometry": module_of(find_planner, "VMUNetPlanner224"),
     "stock planner": module_of(find_planner, "nnUNetPlannerResEncM"),
@@ -262,6 +264,7 @@ def test_left_over_shim_is_silent_after_our_uninstall(shim, tmp_path):
 def test_shim_shows_what_else_is_missing(shim, module, tmp_path):
     (tmp_path / "nnunet_vmunet").mkdir()
     (tmp_path / "nnunet_vmunet" / "__init__.py").touch()
+    (tmp_path / "nnunet_vmunet" / "errors.py").write_text("def end_in_one_line(): pass")
     (tmp_path / "nnunet_vmunet" / f"{module}.py").write_text("import a_missing_dependency")
     assert "No module named 'a_missing_dependency'" in run_shim(shim, tmp_path).stderr
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager, redirect_stdout
 from typing import TextIO
 
 from .. import __version__
-from ..errors import InputError
+from ..errors import InputError, print_refusal
 from . import convert, evaluate, first_steps, overlay, weights
 
 ADD_COMMANDS = (  # in the order of --help
@@ -39,8 +39,7 @@ def main(argv: list[str] | None = None) -> int:
             sys.stdout.flush()
             return code
     except InputError as error:
-        print(f"nnunet-vmunet: error: {error}", file=sys.stderr)
-        return 2
+        return print_refusal(error)
     except KeyboardInterrupt:
         return 130  # as a shell reports a command that Ctrl-C ended
 

@@ -1,4 +1,4 @@
-"""nnU-Net's three folders: set, there, writable, with space."""
+"""nnU-Net's three folders: set, there, writable, with space; and whether the datasets in them can be trained."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from .finding import Finding, gigabytes, make_folder, ok, problem, quote, set_variable, unknown, warning
+from ..dataset_json import FILE_NAME, read_dataset_json
+from ..errors import InputError
+from ..files.nnunet import nnunet_folder
+from .finding import WINDOWS, Finding, gigabytes, make_folder, ok, problem, quote, set_variable, unknown, warning
 
 RAW, PREPROCESSED, RESULTS = "nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"
 CHECKPOINT = 27_427_586 * 3 * 4  # bytes: the paper's network and AdamW's two states, in float32
 # Latest, best and final checkpoint, and the one that is being written; for data, what a small dataset takes.
 COMFORTABLE = {RAW: 1e9, PREPROCESSED: 1e9, RESULTS: 4 * CHECKPOINT}  # bytes
+EDITOR = "notepad" if WINDOWS else '"${EDITOR:-vi}"'
 NEEDED_FOR = {
     RAW: "conversion and planning need it",
     PREPROCESSED: "planning and training need it",
@@ -24,6 +28,30 @@ NEEDED_FOR = {
 def check() -> Iterator[Finding]:
     for variable in (RAW, PREPROCESSED, RESULTS):
         yield _folder(variable)
+    yield from _datasets()
+
+
+def _datasets() -> Iterator[Finding]:
+    """One finding for all datasets; none where there is no dataset."""
+    places = [folder for folder in map(nnunet_folder, (RAW, PREPROCESSED)) if folder]
+    files = [file for place in places for file in sorted(place.glob(f"Dataset*/{FILE_NAME}"))]
+    refused = [(file, reason) for file in files if (reason := _why_not_trained(file))]
+    if refused:
+        file, reason = refused[0]
+        others = f"; {len(refused) - 1} more cannot be trained" if len(refused) > 1 else ""
+        yield warning(
+            "datasets", f"{reason}{others}", f"{EDITOR} {quote(file)}", refused=[str(file) for file, _ in refused]
+        )
+    elif files:
+        yield ok("datasets", f"nnU-Net can train what {len(files)} {FILE_NAME} say{'s' * (len(files) == 1)}")
+
+
+def _why_not_trained(file: Path) -> str | None:
+    try:
+        read_dataset_json(file).refuse_untrainable()
+    except InputError as error:
+        return str(error)
+    return None
 
 
 def _folder(variable: str) -> Finding:

@@ -5,7 +5,9 @@ shuffled passes. What stands at a position of the chain depends on nothing else,
 continued training agree on it without talking to each other.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,8 +19,29 @@ from ..files.processes import end_with_parent
 SEED = 2402_02491
 
 
+@dataclass(frozen=True)
+class Case:
+    """What a training asks of a preprocessed case before it starts.
+
+    Args:
+        slices: those that are worth a visit.
+        lowest, highest: values of the label image; -1 is nnU-Net's label of what it cut off.
+        read_seg: reads the label image (1, slices, h, w).
+    """
+
+    name: str
+    channels: int
+    slices: Sequence[int]
+    lowest: int
+    highest: int
+    has_foreground: bool
+    read_seg: Callable[[], np.ndarray]
+
+
 class SliceDataset:
     """A preprocessed nnU-Net dataset in which every slice is a case of its own, named (case, slice).
+
+    All label images are read once for their values: 2000 of 256×256 in 2 s, one of 512×512×150 in 0.1 s.
 
     Args:
         dataset: nnU-Net's; a photograph has one slice.
@@ -28,9 +51,8 @@ class SliceDataset:
 
     def __init__(self, dataset: nnUNetBaseDataset, annotated: tuple[int, ...] | None = None) -> None:
         self.dataset = dataset
-        self.identifiers = [
-            (case, z) for case in dataset.identifiers for z in _slices(*_shape_and_properties(dataset, case), annotated)
-        ]
+        self.cases = [_look_at(dataset, case, annotated) for case in dataset.identifiers]
+        self.identifiers = [(case.name, z) for case in self.cases for z in case.slices]
 
     def __len__(self) -> int:
         return len(self.identifiers)
@@ -47,6 +69,10 @@ class SliceDataset:
 
 class PassLoader(nnUNetDataLoader):
     """nnU-Net's data loader, but in passes.
+
+    Where an image is larger than a patch, `oversample_foreground_percent` of the patches hold a pixel of one of its
+    foreground labels: nnU-Net's rule, but counted along the chain, so that batches of any size get their share. A
+    patch that covers its image shows all of it, and stays where it is.
 
     Args:
         data, batch_size and the rest: as nnU-Net's; `batch_size` is this process's share.
@@ -74,6 +100,8 @@ class PassLoader(nnUNetDataLoader):
         self.first_batch = first_batch
         self.num_workers = num_workers
         self.batches_drawn = 0
+        self.start = 0  # position in the chain of this process's share of the current batch
+        self.get_do_oversample = self._is_for_foreground
 
     def set_thread_id(self, thread_id: int) -> None:
         """batchgenerators calls this in each worker process, first of all."""
@@ -87,8 +115,18 @@ class PassLoader(nnUNetDataLoader):
         """(case, slice) of this process's share of the next batch that this worker draws."""
         batch = self.first_batch + self.batches_drawn * self.num_workers + self.thread_id
         self.batches_drawn += 1
-        start = batch * self.global_batch_size + self.first_sample
-        return [self.indices[self.chain[position]] for position in range(start, start + self.batch_size)]
+        self.start = batch * self.global_batch_size + self.first_sample
+        return [self.indices[self.chain[position]] for position in range(self.start, self.start + self.batch_size)]
+
+    def _is_for_foreground(self, sample: int) -> bool:
+        """Whether this sample of the batch is to show foreground: evenly spread over the chain's positions."""
+        position, share = self.start + sample, self.oversample_foreground_percent
+        return math.floor((position + 1) * share) > math.floor(position * share)
+
+    def get_bbox(self, data_shape: Sequence[int], force_fg: bool, *args, **kwargs):
+        """nnU-Net's hook: lower and upper bounds of the patch in a slice (1, h, w)."""
+        is_cut = any(n > patch for n, patch in zip(data_shape, self.final_patch_size, strict=True))
+        return super().get_bbox(data_shape, force_fg and is_cut, *args, **kwargs)
 
 
 class PassChain:
@@ -107,9 +145,23 @@ class PassChain:
         return int(self._order[place])
 
 
-def _shape_and_properties(dataset: nnUNetBaseDataset, case: str) -> tuple[tuple[int, ...], dict]:
-    data, _, _, properties = dataset.load_case(case)
-    return data.shape, properties
+def _look_at(dataset: nnUNetBaseDataset, name: str, annotated: tuple[int, ...] | None) -> Case:
+    data, seg, _, properties = dataset.load_case(name)
+    labels = np.asarray(seg[:])
+    return Case(
+        name=name,
+        channels=data.shape[0],
+        slices=_slices(data.shape, properties, annotated),
+        lowest=int(labels.min()),
+        highest=int(labels.max()),
+        has_foreground=any(len(voxels) for key, voxels in properties["class_locations"].items() if _is_foreground(key)),
+        read_seg=lambda: np.asarray(dataset.load_case(name)[1][:]),
+    )
+
+
+def _is_foreground(key) -> bool:
+    """Whether a key of nnU-Net's class_locations is that of a label or region, rather than of all annotated pixels."""
+    return key != 0 and not (isinstance(key, tuple) and -1 in key)
 
 
 def _slices(shape: tuple[int, ...], properties: dict, annotated: tuple[int, ...] | None) -> Sequence[int]:

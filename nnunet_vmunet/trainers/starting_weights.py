@@ -1,4 +1,4 @@
-"""One line for the training log: which weights a training starts from."""
+"""Which weights a training starts from: a line for its log, and a refusal of files that are not nnU-Net's."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from pathlib import Path
 
 from torch import Tensor
 
+from ..errors import InputError, size_text
 from ..weights.checkpoint import fingerprint, open_checkpoint
+from ..weights.checkpoint_file import read
+
+OPTION = "-pretrained_weights"  # nnU-Net's
+SKIPPED = ".seg_layers."  # what nnU-Net does not take from the file
 
 ADVICE = (
     "Starting from random weights. The paper starts from VMamba-S, and its ablation found that stronger pretrained "
@@ -30,11 +35,45 @@ def describe_start(initialised: str, state_dict: Mapping[str, Tensor]) -> str:
     return f"Starting from given weights, fingerprint {current}{_origin(current)}"
 
 
+def refuse_foreign_weights(state_dict: Mapping[str, Tensor], dataset: str) -> None:
+    """Raise InputError if the command line's file is not what nnU-Net is about to load into this network.
+
+    state_dict: of the network.
+    """
+    file = typed_file()
+    if file is None:
+        return
+    if not file.is_file():
+        raise InputError(f"{OPTION} {file} is no file: check the path")
+    way_out = f"nnunet-vmunet weights import {file} -o weights.pth --dataset {dataset} makes one that does"
+    content = read(file, trust=True)  # as nnU-Net is going to
+    weights = content.get("network_weights") if isinstance(content, Mapping) else None
+    if not isinstance(weights, Mapping):
+        raise InputError(f"{OPTION} {file} is no checkpoint of nnU-Net and does not fit: {way_out}")
+    for name, values in state_dict.items():
+        if SKIPPED in name:
+            continue
+        if name not in weights:
+            raise InputError(f"{OPTION} {file} does not fit, it has no {name}: {way_out}")
+        if weights[name].shape != values.shape:
+            shapes = f"{size_text(weights[name].shape)} where the network has {size_text(values.shape)}"
+            raise InputError(f"{OPTION} {file} does not fit, its {name} is {shapes}: {way_out}")
+
+
+def typed_file() -> Path | None:
+    """The command line's -pretrained_weights, which argparse lets users shorten, and join to its value by =."""
+    # nnU-Net loads the file without telling the trainer; the ranks of a distributed training inherit its arguments.
+    for i, argument in enumerate(sys.argv):
+        option, equals, value = argument.partition("=")
+        if len(option) > len("-p") and OPTION.startswith(option.replace("--", "-", 1)):
+            typed = [value] if equals else sys.argv[i + 1 : i + 2]
+            return Path(typed[0]) if typed else None
+    return None
+
+
 def _origin(current: str) -> str:
     """Where they came from, if the command line's file holds these very weights."""
-    # nnU-Net loads the file without telling the trainer; the ranks of a distributed training inherit its arguments.
-    arguments = dict(zip(sys.argv, sys.argv[1:], strict=False))
-    file = arguments.get("-pretrained_weights")
+    file = typed_file()
     if file is None:
         return ""
     try:
@@ -44,5 +83,5 @@ def _origin(current: str) -> str:
         provenance = content.provenance
         imported = f", imported from {provenance['source']} (SHA-256 {provenance['sha256']})" if provenance else ""
     except Exception:  # nnU-Net has loaded it: whatever it is, a log line must not end the training
-        return f", as -pretrained_weights {file} gave them"
-    return f", from {Path(file)}{imported}"
+        return f", as {OPTION} {file} gave them"
+    return f", from {file}{imported}"

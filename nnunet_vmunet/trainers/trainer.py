@@ -15,22 +15,33 @@ from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
 from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from batchgeneratorsv2.transforms.utils.nnunet_masking import MaskImageTransform
+from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 from torch._dynamo import OptimizedModule
 
+from ..dataset_json import FILE_NAME, DatasetJson, parse_dataset_json
 from ..errors import InputError
+from ..files.nnunet import nnunet_folder
 from ..losses import BinaryBceDiceLoss, CeDiceLoss, RegionBceDiceLoss
 from ..plans import build_network, is_vmunet, paper_architecture, paper_batch_size
-from ..requirement import refuse_missing_reader, requirement
+from ..requirement import refuse_missing_reader, refuse_other_reader, requirement
 from ..schedule import CosineSchedule
 from ..weights.checkpoint import fingerprint
 from .checkpoints import PARTIAL, plain, refuse_unusable, saved
 from .passes import PassLoader, SliceDataset
-from .starting_weights import describe_start
+from .refusals import (
+    refuse_other_than_2d,
+    refuse_too_few_cases,
+    refuse_unfit_data,
+    refuse_uninstructive,
+    refuse_unusable_split,
+)
+from .starting_weights import describe_start, refuse_foreign_weights
 
+ONE_PASS = 0  # batches of an epoch: as many as the data have
 P_ROTATION = 0.5  # the original rotates every other image
 MAX_VALIDATION_BATCHES = 50  # nnU-Net's: the score during training is an estimate, the real validation comes at the end
 
@@ -41,11 +52,16 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
     nnU-Net does the rest: preprocessing, inference, validation, evaluation, logging. Subclasses vary a class
     attribute or one method; they need no `__init__`, whose signature nnU-Net inspects.
 
+    A subclass may set its own `num_iterations_per_epoch`, as a class attribute or in `__init__`.
+
     Raises:
-        ValueError: a 3D configuration.
+        InputError: a 3D configuration or a cascade, a dataset.json that nnU-Net does not train as it is meant, or
+            photographs that another reader than the dataset's was planned for.
     """
 
     epochs = 300
+    num_iterations_per_epoch = ONE_PASS
+    num_val_iterations_per_epoch = ONE_PASS  # at most MAX_VALIDATION_BATCHES
     _best_ema: float | None  # nnU-Net's
     plans_manager: PlansManager  # nnU-Net's, both; `_change_plans` replaces them
     configuration_manager: ConfigurationManager
@@ -58,13 +74,18 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
         dataset_json: dict,
         device: torch.device = torch.device("cuda"),  # noqa: B008 - nnU-Net's signature
     ) -> None:
-        _refuse_3d(plans, configuration)
+        refuse_other_than_2d(plans, configuration)
+        self.description = _described(plans, dataset_json)
+        self.description.refuse_untrainable()
+        refuse_other_reader(self.description, plans.get("image_reader_writer"))
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs = self.epochs
+        self.num_iterations_per_epoch = type(self).num_iterations_per_epoch
+        self.num_val_iterations_per_epoch = type(self).num_val_iterations_per_epoch
         self.initial_lr = 1e-3
         self.weight_decay = 1e-2
         self.enable_deep_supervision = False
-        self.oversample_foreground_percent = 0.0
+        self.oversample_foreground_percent = 1 / 3  # of patches smaller than their image, see PassLoader
         self.save_every = min(10, max(1, self.num_epochs // 10))  # our epochs are shorter than nnU-Net's
         self.initialised = ""  # fingerprint of the network before any weights were loaded
         self.datasets: tuple[SliceDataset, SliceDataset] | None = None
@@ -74,7 +95,9 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
         if not self.was_initialized:
             self._plan_for_vmunet()
         super().initialize()
-        self.initialised = fingerprint(self._bare_network().state_dict())
+        state_dict = self._bare_network().state_dict()
+        self.initialised = fingerprint(state_dict)
+        refuse_foreign_weights(state_dict, self.plans_manager.dataset_name)
 
     def on_train_start(self) -> None:
         """Do as nnU-Net does, and log which weights the training starts from."""
@@ -94,22 +117,47 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
         """Put our network and a batch size for it into plans made for another; one pass is an epoch either way."""
         training, validation = (len(dataset) for dataset in self.get_tr_and_val_datasets())
         if not is_vmunet(self.configuration_manager.network_arch_class_name):
-            patch_size, planned = self.configuration_manager.patch_size, self.configuration_manager.batch_size
-            batch_size = paper_batch_size(patch_size, training, self._processes())
-            self._change_plans(batch_size=batch_size, architecture=paper_architecture())
-            self.print_to_log_file(
-                f"The plans are for another network: training VM-UNet with {batch_size} images of "
-                f"{patch_size[0]}x{patch_size[1]} per batch instead of {planned}."
-            )
-        batch_size = self.configuration_manager.batch_size
-        if batch_size < self._processes():
-            plans = Path(self.preprocessed_dataset_folder_base, f"{self.plans_manager.plans_name}.json")
+            self._change_plans(architecture=paper_architecture(), **self._paper_batch(training))
+        batch_size, processes = self.configuration_manager.batch_size, self._processes()
+        if batch_size < processes:
             raise InputError(
-                f"{plans}: a batch_size of {batch_size} has no image for each of {self._processes()} GPUs: train with "
-                f"-num_gpus {batch_size}, or give configuration {self.configuration_name!r} a larger batch_size there"
+                f"{self._plans_file()}: a batch_size of {batch_size} has no image for each of {processes} GPUs: train "
+                f"with -num_gpus {batch_size}, or give configuration {self.configuration_name!r} a larger batch_size "
+                "there"
             )
-        self.num_iterations_per_epoch = math.ceil(training / batch_size)
-        self.num_val_iterations_per_epoch = min(math.ceil(validation / batch_size), MAX_VALIDATION_BATCHES)
+        if self.num_iterations_per_epoch == ONE_PASS:
+            self.num_iterations_per_epoch = math.ceil(training / batch_size)
+        if self.num_val_iterations_per_epoch == ONE_PASS:
+            self.num_val_iterations_per_epoch = min(math.ceil(validation / batch_size), MAX_VALIDATION_BATCHES)
+
+    def _paper_batch(self, training_images: int) -> dict[str, int]:
+        """The change of the plans' batch size; none where an inheriting configuration sets one: the user's."""
+        patch_size, planned = self.configuration_manager.patch_size, self.configuration_manager.batch_size
+        own = self.plans_manager.plans["configurations"][self.configuration_name]
+        is_users = "inherits_from" in own and "batch_size" in own
+        taken = planned if is_users else paper_batch_size(patch_size, training_images, self._processes())
+        line = (
+            f"The plans are for another network: training VM-UNet with {taken} images of "
+            f"{patch_size[0]}x{patch_size[1]} per batch"
+        )
+        if is_users:
+            self.print_to_log_file(f"{line}, as configuration {self.configuration_name!r} says.")
+            return {}
+        inherits = f'"{self.configuration_name}_b4": {{"inherits_from": "{self.configuration_name}", "batch_size": 4}}'
+        self.print_to_log_file(
+            f"{line} instead of {planned}. For another number, add a configuration such as {inherits} to "
+            f"{self._plans_file()}, and train that one."
+        )
+        return {"batch_size": taken}
+
+    def _plans_file(self) -> Path:
+        return Path(self.preprocessed_dataset_folder_base, f"{self.plans_manager.plans_name}.json")
+
+    def _set_batch_size_and_oversample(self) -> None:
+        """nnU-Net's hook, but for the batch alone: PassLoader counts its share of foreground over all processes."""
+        share = self.oversample_foreground_percent
+        super()._set_batch_size_and_oversample()
+        self.oversample_foreground_percent = share
 
     def _processes(self) -> int:
         return dist.get_world_size() if self.is_ddp else 1
@@ -187,7 +235,10 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
             border_mode_seg="constant",
             padding_value_seg=-1,
         )
-        transforms = [rotation, MirrorTransform(allowed_axes=mirror_axes)]
+        mirroring = (
+            [MirrorTransform(allowed_axes=mirror_axes)] if mirror_axes else []
+        )  # nnUNetTrainerNoMirroring's None
+        transforms = [rotation, *mirroring]
         if use_mask_for_norm is not None and any(use_mask_for_norm):
             channels = [channel for channel, masked in enumerate(use_mask_for_norm) if masked]
             transforms.append(MaskImageTransform(apply_to_channels=channels, channel_idx_in_seg=0, set_outside_to=0))
@@ -201,9 +252,23 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
         if self.datasets is None:
             has_ignore_label = self.label_manager.has_ignore_label
             annotated = (-1, *self.label_manager.all_labels) if has_ignore_label else None
-            training, validation = super().get_tr_and_val_datasets()
-            self.datasets = SliceDataset(training, annotated), SliceDataset(validation, annotated)
+            training, validation = (SliceDataset(part, annotated) for part in super().get_tr_and_val_datasets())
+            refuse_unfit_data(
+                (*training.cases, *validation.cases), Path(self.preprocessed_dataset_folder), self.description
+            )
+            refuse_uninstructive(training, validation, self.description, self.fold)
+            self.datasets = training, validation
         return self.datasets
+
+    def do_split(self):
+        """nnU-Net's hook: names of the training and the validation cases."""
+        dataset_class = infer_dataset_class(self.preprocessed_dataset_folder)
+        cases = dataset_class.get_identifiers(self.preprocessed_dataset_folder)
+        splits = Path(self.preprocessed_dataset_folder_base, "splits_final.json")
+        refuse_too_few_cases(splits, self.fold, len(cases))
+        training, validation = super().do_split()
+        refuse_unusable_split(splits, self.fold, training, validation, set(cases))
+        return training, validation
 
     def get_dataloaders(self):
         """Batches for training, rotated and mirrored, and for validation: data (b, c, h, w), target (b, 1, h, w)."""
@@ -294,10 +359,6 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
         self._best_ema = saved(Path(self.output_folder, "checkpoint_best.pth"), "_best_ema")
 
 
-def _refuse_3d(plans: dict, configuration: str) -> None:
-    patch_size = PlansManager(plans).get_configuration(configuration).patch_size
-    if len(patch_size) != 2:
-        raise ValueError(
-            f"VM-UNet is a 2D network and configuration {configuration!r} has the 3D patch {list(patch_size)}: "
-            "train configuration 2d, which takes volumes slice by slice"
-        )
+def _described(plans: dict, dataset_json: dict) -> DatasetJson:
+    dataset = plans["dataset_name"]
+    return parse_dataset_json(dataset_json, (nnunet_folder("nnUNet_preprocessed") or Path()) / dataset / FILE_NAME)

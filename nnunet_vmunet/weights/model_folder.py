@@ -81,7 +81,7 @@ def write_model_folder(
     _refuse_trained(folder)
     with atomic_folder(folder, overwrite=overwrite) as partial:
         _write_json(partial / "plans.json", plans)
-        _write_json(partial / "dataset.json", dataset.dataset_json)
+        _write_json(partial / "dataset.json", dataset.description.content)
         _write_json(partial / "provenance.json", provenance)
         fingerprint = dataset.folder / "dataset_fingerprint.json"
         if fingerprint.is_file():
@@ -153,7 +153,7 @@ def _checkpoint(plans: dict, dataset: Dataset, report: LoadReport, provenance: d
             "plans": plans,
             "configuration": CONFIGURATION,
             "fold": 0,
-            "dataset_json": dataset.dataset_json,
+            "dataset_json": dataset.description.content,
             "requires": requirement(TRAINER, plans),
         },
         "inference_allowed_mirroring_axes": None,  # the original predicts without mirroring

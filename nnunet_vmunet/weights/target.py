@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
+from ..dataset_json import FILE_NAME, DatasetJson, read_dataset_json
 from ..errors import InputError
 from ..files.nnunet import datasets_called, nnunet_folder, read_json
 from ..models import VMUNet
@@ -23,7 +23,7 @@ class Dataset:
 
     name: str
     folder: Path  # in $nnUNet_preprocessed, or in $nnUNet_raw
-    dataset_json: dict
+    description: DatasetJson
     plans_name: str
     plans: dict | None
 
@@ -64,8 +64,7 @@ def target_for_dataset(dataset: str, plans_name: str = "nnUNetPlans") -> Target:
         return _target(found)
     except Exception as error:  # files edited by hand can be wrong in any way
         raise InputError(
-            f"{found.folder}: dataset.json or {plans_name}.json is not as nnU-Net writes it, correct it or plan again "
-            f"({_reason(error)})"
+            f"{found.folder / plans_name}.json is not as nnU-Net writes it, correct it or plan again ({_reason(error)})"
         ) from error
 
 
@@ -75,10 +74,7 @@ def _target(found: Dataset) -> Target:
         planned = PlansManager(found.plans).get_configuration(CONFIGURATION).configuration["architecture"]
         if is_vmunet(planned["network_class_name"]):
             architecture = planned
-    description = found.dataset_json
-    channels = description.get("channel_names") or description["modality"]
-    labels = LabelManager(description["labels"], description.get("regions_class_order"))
-    return Target(len(channels), labels.num_segmentation_heads, architecture, found)
+    return Target(len(found.description.channels), found.description.num_outputs, architecture, found)
 
 
 def _dataset(dataset: str, plans_name: str) -> Dataset:
@@ -89,7 +85,7 @@ def _dataset(dataset: str, plans_name: str) -> Dataset:
             "and --num-classes instead of --dataset"
         )
     for place in searched:
-        found = [folder for folder in datasets_called(dataset, place) if (folder / "dataset.json").is_file()]
+        found = [folder for folder in datasets_called(dataset, place) if (folder / FILE_NAME).is_file()]
         if len(found) > 1:
             raise InputError(f"--dataset {dataset}: {place} holds {found[0].name} and {found[1].name}, give the name")
         if found:
@@ -104,7 +100,9 @@ def _read(folder: Path, plans_name: str) -> Dataset:
         raise InputError(f"{file} is not there: plan first, or choose other plans with -pl")
     if plans is not None and CONFIGURATION not in plans.get("configurations", {}):
         raise InputError(f"{file} has no configuration {CONFIGURATION}: plan with -c {CONFIGURATION}")
-    return Dataset(folder.name, folder, read_json(folder / "dataset.json", dict), plans_name, plans)
+    description = read_dataset_json(folder / FILE_NAME)
+    description.refuse_untrainable()
+    return Dataset(folder.name, folder, description, plans_name, plans)
 
 
 def _reason(error: Exception) -> str:

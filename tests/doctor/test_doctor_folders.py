@@ -1,5 +1,6 @@
 """nnU-Net's three folders, spoilt one at a time."""
 
+import json
 import shutil
 from collections import namedtuple
 from pathlib import Path
@@ -120,3 +121,40 @@ def test_checkpoint_is_as_large_as_the_paper_s_network():
 
     parameters = sum(parameter.numel() for parameter in VMUNet(3, 2).parameters())
     assert parameters * 3 * 4 == folders.CHECKPOINT
+
+
+GOOD = {"channel_names": {"0": "R"}, "labels": {"background": 0, "lesion": 1}}
+OLD = {"modality": {"0": "MR"}, "labels": {"0": "background", "1": "lesion"}}
+
+
+@pytest.fixture
+def described(healthy, find):
+    """The finding on datasets, where nnUNet_raw holds these dataset.json files."""
+
+    def described(*contents):
+        for i, content in enumerate(contents):
+            file = healthy / RAW / f"Dataset90{i}_X" / "dataset.json"
+            file.parent.mkdir()
+            file.write_text(json.dumps(content))
+        return find(folders.check()).get("datasets")
+
+    return described
+
+
+def test_without_datasets_nothing_is_said_of_them(described):
+    assert described() is None
+
+
+def test_datasets_that_can_be_trained(described):
+    finding = described(GOOD, GOOD)
+    assert (finding.state, finding.detail) == ("ok", "nnU-Net can train what 2 dataset.json say")
+
+
+def test_a_dataset_json_that_cannot_be_trained_is_named(described, healthy):
+    finding = described(GOOD, OLD, {"labels": 3})
+    file = healthy / RAW / "Dataset901_X" / "dataset.json"
+    assert finding.state == "warning"  # it hinders no training of another dataset
+    assert finding.detail.startswith(f"{file} names labels as nnU-Net's first version did")
+    assert finding.detail.endswith("; 1 more cannot be trained")
+    assert str(file) in finding.fix
+    assert len(finding.facts["refused"]) == 2

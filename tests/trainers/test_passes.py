@@ -1,6 +1,7 @@
 import multiprocessing
 import os
 from collections import Counter
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -102,6 +103,64 @@ def test_batches_are_nnunets():
     batch = loader().generate_train_batch()
     assert batch["data"].shape == (2, 1, 4, 4)
     assert batch["target"].shape == (2, 1, 4, 4)
+
+
+class Lesions:
+    """Stands in for nnU-Net's preprocessed dataset: images (1, 1, 40, 40) with one pixel of label 1, no two alike."""
+
+    identifiers: ClassVar = [f"image{i}" for i in range(30)]
+
+    def load_case(self, identifier):
+        seg = np.zeros((1, 1, 40, 40), np.int16)
+        seg[0, 0, 9 + self.identifiers.index(identifier) % 23, 12] = 1
+        return np.float32(seg), seg, None, {"class_locations": {1: np.argwhere(seg == 1)}}
+
+
+def lesion_loader(patch, batch_size, share=1 / 3, **kwargs) -> PassLoader:
+    labels = LabelManager({"background": 0, "lesion": 1}, None)
+    kwargs = {"global_batch_size": batch_size, "oversample_foreground_percent": share, **kwargs}
+    return PassLoader(SliceDataset(Lesions()), batch_size, (patch, patch), (patch, patch), labels, **kwargs)
+
+
+def share_with_foreground(loader: PassLoader, batches: int) -> float:
+    return float(np.mean([loader.generate_train_batch()["target"].amax((1, 2, 3)) == 1 for _ in range(batches)]))
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5, 12])
+def test_a_third_of_the_patches_show_foreground_whatever_the_batch(batch_size):
+    # Of a patch of 4×4 in 40×40, one place in a hundred holds the pixel.
+    seen = share_with_foreground(lesion_loader(4, batch_size), batches=360 // batch_size)
+    assert 1 / 3 <= seen < 0.4
+
+
+def test_every_image_shows_its_foreground_before_long():
+    loader = lesion_loader(4, batch_size=6)
+    shown = set()
+    for _ in range(20 * 5):  # 20 passes
+        batch = loader.generate_train_batch()
+        shown |= {key for key, seg in zip(batch["keys"], batch["target"], strict=True) if seg.max() == 1}
+    assert len(shown) == 30
+
+
+def test_ranks_and_workers_agree_on_which_patches_are_for_foreground():
+    together = lesion_loader(4, batch_size=6, share=0.5)
+    together.get_indices()
+    wanted = [together.get_do_oversample(sample) for sample in range(6)]
+    assert wanted == [False, True] * 3
+    second = lesion_loader(4, batch_size=3, share=0.5, global_batch_size=6, first_sample=3)
+    second.get_indices()
+    assert [second.get_do_oversample(sample) for sample in range(3)] == wanted[3:]
+
+
+@pytest.mark.parametrize("patch", [40, 64], ids=["as large as the image", "larger"])
+def test_a_patch_that_covers_the_image_stays_where_it_is(patch):
+    loader = lesion_loader(patch, batch_size=3, share=1.0)
+    for _ in range(10):
+        batch = loader.generate_train_batch()
+        margin = (patch - 40) // 2
+        for (name, _), seg in zip(batch["keys"], batch["target"], strict=True):
+            row, column = np.argwhere(seg[0].numpy() == 1)[0]
+            assert (row, column) == (margin + 9 + int(name.removeprefix("image")) % 23, margin + 12)
 
 
 @pytest.mark.parametrize("n", [1, 2, 7])

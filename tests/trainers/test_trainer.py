@@ -1,14 +1,17 @@
 import inspect
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.training.nnUNetTrainer.variants.data_augmentation.nnUNetTrainerNoMirroring import nnUNetTrainerNoMirroring
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_vmunet import trainers
+from nnunet_vmunet.errors import InputError
 from nnunet_vmunet.losses import BinaryBceDiceLoss, CeDiceLoss, RegionBceDiceLoss
 from nnunet_vmunet.models import VMUNet
 from nnunet_vmunet.plans import NETWORK
@@ -132,8 +135,72 @@ def test_loss_follows_the_labels_and_trains(small, labels, extra, loss):
     assert np.isfinite(trainer.logger.get_value("val_losses", step=-1))
 
 
+class TenBatches(OneEpoch):
+    num_iterations_per_epoch = 10
+
+
+class FourBatches(OneEpoch):
+    def __init__(self, plans, configuration, fold, dataset_json, device):
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.num_iterations_per_epoch = 4
+        self.num_val_iterations_per_epoch = 2
+
+
+@pytest.mark.parametrize(("cls", "training", "validation"), [(TenBatches, 10, 1), (FourBatches, 4, 2)])
+def test_a_subclass_may_count_its_batches_itself(small, cls, training, validation):
+    trainer = small(shapes=((1, 16, 16),) * 6).trainer(cls)
+    trainer.initialize()
+    assert trainer.num_iterations_per_epoch == training
+    assert trainer.num_val_iterations_per_epoch == validation
+
+
+class NoMirroringFirst(nnUNetTrainerNoMirroring, OneEpoch):
+    pass
+
+
+class NoMirroringLast(OneEpoch, nnUNetTrainerNoMirroring):
+    pass
+
+
+@pytest.mark.parametrize("cls", [NoMirroringFirst, NoMirroringLast])
+def test_nnunets_mixin_without_mirroring(small, cls, tmp_path):
+    trainer = small().trainer(cls)
+    trainer.run_training()
+    transforms = trainer.dataloader_train.data_loader.transforms.transforms
+    assert next(type(transform).__name__ for transform in transforms) == "SpatialTransform"
+    assert "Mirror" not in str(transforms)
+    trainer.save_checkpoint(str(tmp_path / "checkpoint.pth"))
+    # What nnUNetv2_predict goes by.
+    assert torch.load(tmp_path / "checkpoint.pth", weights_only=True)["inference_allowed_mirroring_axes"] is None
+
+
+def test_a_batch_size_that_an_inheriting_configuration_sets_is_the_users(tiny_dataset):
+    dataset = tiny_dataset(shapes=((1, 16, 16),) * 41)
+    dataset.plans["configurations"]["2d_b4"] = {"inherits_from": "2d", "batch_size": 4}
+    trainer = dataset.trainer(nnUNetTrainerVMUNet, "2d_b4")
+    trainer.initialize()
+    assert trainer.batch_size == trainer.configuration_manager.batch_size == 4
+    assert trainer.num_iterations_per_epoch == 10
+    assert type(trainer.network) is VMUNet
+    log = next(trainer_log.read_text() for trainer_log in log_files(trainer))
+    assert "with 4 images of 16x16 per batch, as configuration '2d_b4' says" in log
+
+
+def test_the_log_says_how_to_set_a_batch_size(tiny_dataset):
+    """And the configuration that it writes out does."""
+    dataset = tiny_dataset(shapes=((1, 16, 16),) * 41)
+    trainer = dataset.trainer(nnUNetTrainerVMUNet)
+    trainer.initialize()
+    log = next(trainer_log.read_text() for trainer_log in log_files(trainer))
+    [configuration] = re.findall(r"add a configuration such as (.*) to (.*/nnUNetPlans\.json), and train", log)
+    dataset.plans["configurations"].update(json.loads(f"{{{configuration[0]}}}"))
+    named = dataset.trainer(nnUNetTrainerVMUNet, "2d_b4")
+    named.initialize()
+    assert named.batch_size == 4
+
+
 def test_a_3d_configuration_is_refused_with_the_reason(tiny_dataset):
-    with pytest.raises(ValueError, match=r"VM-UNet is a 2D network and configuration '3d_fullres'"):
+    with pytest.raises(InputError, match=r"VM-UNet is a 2D network and configuration '3d_fullres'"):
         tiny_dataset().trainer(nnUNetTrainerVMUNet, "3d_fullres")
 
 
@@ -202,6 +269,14 @@ def test_only_the_process_that_writes_a_checkpoint_puts_it_in_place(small, tmp_p
     trainer.save_checkpoint(str(tmp_path / "checkpoint_latest.pth"))
     assert half_written.exists()
     assert not (tmp_path / "checkpoint_latest.pth").exists()
+
+
+def test_oversampling_is_on_by_default_and_the_same_in_all_processes(small):
+    trainer = small().trainer(nnUNetTrainerVMUNet)
+    trainer.initialize()
+    training, validation = trainer.get_dataloaders()
+    for loader in (training, validation):
+        assert loader.data_loader.oversample_foreground_percent == pytest.approx(1 / 3)
 
 
 def test_saved_plans_build_the_network_for_inference(tiny_dataset):

@@ -167,7 +167,7 @@ def test_a_description_of_no_dataset(content, dataset_refused):
     ],
 )
 def test_a_description_of_wrong_types(wrong, dataset_refused):
-    assert "not as nnU-Net writes it" in dataset_refused(json.dumps(DESCRIPTION | wrong))
+    assert "dataset.json" in dataset_refused(json.dumps(DESCRIPTION | wrong))
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,13 @@
 # nnunet-vmunet shim: `nnunet-vmunet register` copies it into nnU-Net, `register --remove` takes it away.
-"""Lets nnU-Net's search find VM-UNet's image reader; the class keeps its own module, nnunet_vmunet.image_io."""
+"""Lets nnU-Net's search find VM-UNet's image readers; each class keeps its own module, nnunet_vmunet.image_io."""
 
 try:
-    from nnunet_vmunet.image_io import WholeImage2DIO  # noqa: F401
+    from nnunet_vmunet.errors import end_in_one_line
+    from nnunet_vmunet.image_io import *  # noqa: F403
+
+    end_in_one_line()  # what these classes refuse, in whichever of nnU-Net's commands
 except ModuleNotFoundError as error:
-    # nnunet-vmunet was uninstalled and this file stayed: nnU-Net must go on finding its own readers. The second
-    # name is for when caches keep the package's empty folder alive.
-    if error.name not in ("nnunet_vmunet", "nnunet_vmunet.image_io"):
+    # nnunet-vmunet was uninstalled and this file stayed: nnU-Net must go on finding its own readers. The other
+    # names are for when caches keep the package's empty folder alive.
+    if error.name not in ("nnunet_vmunet", "nnunet_vmunet.errors", "nnunet_vmunet.image_io"):
         raise

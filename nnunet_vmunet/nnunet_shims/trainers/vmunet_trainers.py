@@ -2,9 +2,12 @@
 """Lets nnU-Net's search find VM-UNet's trainers; each class keeps its own module, nnunet_vmunet.trainers…"""
 
 try:
+    from nnunet_vmunet.errors import end_in_one_line
     from nnunet_vmunet.trainers import *  # noqa: F403
+
+    end_in_one_line()  # what these classes refuse, in whichever of nnU-Net's commands
 except ModuleNotFoundError as error:
-    # nnunet-vmunet was uninstalled and this file stayed: nnU-Net must go on finding its own trainers. The second
-    # name is for when caches keep the package's empty folder alive.
-    if error.name not in ("nnunet_vmunet", "nnunet_vmunet.trainers"):
+    # nnunet-vmunet was uninstalled and this file stayed: nnU-Net must go on finding its own trainers. The other
+    # names are for when caches keep the package's empty folder alive.
+    if error.name not in ("nnunet_vmunet", "nnunet_vmunet.errors", "nnunet_vmunet.trainers"):
         raise
