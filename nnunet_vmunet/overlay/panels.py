@@ -11,7 +11,8 @@ from matplotlib.figure import Figure  # not pyplot: no display, no state
 from matplotlib.patheffects import withStroke
 from PIL import Image
 
-from .labels import Labels, where
+from ..dataset_json import Labels
+from ..evaluation.label_images import where
 from .stacks import Stack
 
 # Okabe and Ito's seven colours, which colour-blind people tell apart, and then others that differ as far as they can.

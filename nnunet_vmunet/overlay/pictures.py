@@ -12,8 +12,8 @@ from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
+from ..dataset_json import Labels
 from .agreement import dice, mean_dice
-from .labels import Labels
 from .panels import (
     DASHED,
     FONT,
