@@ -246,12 +246,13 @@ def _table(evaluation: Evaluation, summary: Summary) -> str:
     titles = {**TITLES, "hd95_pixels": f"HD95 {evaluation.pixel}s"}
     rows = [["", *(cell for metric in metrics for cell in (titles[metric], f"{LEVEL:.0%}"))]]
     rows += [[name, *_cells(estimates, metrics)] for name, estimates in _with_mean(summary).items()]
-    if any(any(counts.values()) for counts in summary.excluded.values()):
-        rows[0].append("excluded: Dice / HD95 / surface Dice")
+    if any(count[metric] for count in summary.excluded.values() for metric in metrics):
+        rows[0].append("excluded")
         for row, count in zip(rows[1:], summary.excluded.values(), strict=False):  # the mean has none
             row.append(f"{count['dice']} / {count['hd95_pixels']} / {count['surface_dice']}")
         if len(rows) > len(summary.each) + 1:
             rows[-1].append("")
+        return f"{table(rows)}\nExcluded: cases in which Dice / HD95 / surface Dice are undefined"
     return table(rows)
 
 

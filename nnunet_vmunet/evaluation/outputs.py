@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from inspect import signature
 from pathlib import Path
 from tempfile import TemporaryFile
+from textwrap import wrap
 
 import numpy as np
 
@@ -99,10 +100,9 @@ def save_box_plots(path: Path, title: str, panels: list[Panel]) -> None:
             of_block = slice(number_ * rows, (number_ + 1) * rows)
             for column, (axes, panel) in enumerate(zip(in_block, panels, strict=True)):
                 _draw_lying(axes, panel.part(of_block), rows, with_names=column == 0)
-        for column, panel in enumerate(panels):
-            limits = _limits(panel)
+        for column, panel in enumerate(panels):  # the same for all blocks
             for axes in grid[:, column]:
-                axes.set_xlim(*limits)
+                _scale(axes.xaxis, panel)
         figure.legend(*grid[0, 0].get_legend_handles_labels(), frameon=False, fontsize=9, ncols=2, loc="upper right")
     figure.suptitle(title, fontsize=11)
     with atomic_file(path) as partial:
@@ -113,7 +113,7 @@ def _draw_upright(axes, panel: Panel) -> None:
     _draw_boxes(axes, panel, lies=False)
     axes.set_xticks(np.arange(len(panel.values)), [_tick(*box) for box in panel.values.items()])
     axes.set_ylabel(panel.ylabel)
-    axes.set_ylim(bottom=0) if panel.ceiling is None else axes.set_ylim(top=panel.ceiling * 1.01)
+    _scale(axes.yaxis, panel)
     axes.grid(axis="y", color="#e5e5e5")
     axes.legend(frameon=False, fontsize=9, ncols=2, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
 
@@ -167,14 +167,22 @@ def _lying(axes) -> dict:
     return {"orientation": "horizontal"} if known else {"vert": False}
 
 
-def _limits(panel: Panel) -> tuple[float, float]:
-    """Of the values' axis, for all blocks alike."""
-    values = np.concatenate([*panel.values.values(), panel.ours[1]])
+def _scale(axis, panel: Panel) -> None:
+    """Limits and ticks of the values' axis: room for every point, and no tick above the best value there is."""
+    figures = [figure for figure in (panel.paper[1] if panel.paper else ()) if figure is not None]
+    values = np.concatenate([*panel.values.values(), panel.ours[1], figures])
     values = values[~np.isnan(values)]
     low, high = (values.min(), values.max()) if len(values) else (0.0, 1.0)
     if panel.ceiling is None:
-        return 0.0, 1.05 * high or 1.0
-    return min(low - 0.03 * (panel.ceiling - low), 0.97 * panel.ceiling), 1.01 * panel.ceiling
+        low, best = 0.0, 1.08 * high or 1.0
+        high = best
+    else:
+        best = panel.ceiling
+        low = min(low - 0.05 * (best - low), 0.97 * best)
+        high = best + 0.03 * (best - low)
+    axis.set_view_interval(low, high, ignore=True)
+    axis.set_ticks([tick for tick in axis.get_majorticklocs() if low <= tick <= best])
+    axis.set_view_interval(low, high, ignore=True)
 
 
 def _tick(name: str, values: np.ndarray, lies: bool = False) -> str:
@@ -182,5 +190,9 @@ def _tick(name: str, values: np.ndarray, lies: bool = False) -> str:
     defined = int((~np.isnan(values)).sum())
     name = name.replace("$", r"\$")  # which would begin a formula
     if defined == len(values):
-        return name if lies else name.replace(" ", "\n")
-    return f"{name} ({defined} of {len(values)})" if lies else f"{name}\n{defined} of {len(values)}"
+        return name if lies else _wrapped(name)
+    return f"{name} ({defined} of {len(values)})" if lies else f"{_wrapped(name)}\n{defined} of {len(values)}"
+
+
+def _wrapped(name: str) -> str:
+    return "\n".join(wrap(name, 12, break_long_words=False))
