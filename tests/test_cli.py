@@ -27,6 +27,7 @@ def test_wrong_arguments_exit_with_2(arguments):
         "convert images",
         "convert synapse",
         "evaluate",
+        "evaluate labels",
         "evaluate isic",
         "evaluate synapse",
         "overlay",

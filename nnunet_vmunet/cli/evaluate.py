@@ -8,19 +8,34 @@ from ..errors import InputError
 
 
 def add(commands) -> None:
-    parser = commands.add_parser("evaluate", help="the paper's metrics of predictions against references")
+    parser = commands.add_parser("evaluate", help="metrics of predictions against references")
     tasks = parser.add_subparsers(dest="task", metavar="TASK", required=True)
-    isic = tasks.add_parser("isic", help="lesion masks: IoU, Dice, accuracy, specificity, sensitivity")
+    labels = tasks.add_parser("labels", help="any dataset: Dice, IoU, HD95 and surface Dice of each label and region")
+    _add_evaluated_folders(labels)
+    labels.add_argument(
+        "--tolerance",
+        type=float,
+        metavar="T",
+        help="for surface Dice: how far apart surfaces may lie, in mm, or in pixels where the files have no spacing "
+        "(default 2: people who outline the same organ differ by 1 to 3 mm)",
+    )
+    labels.set_defaults(run=_labels)
+    isic = tasks.add_parser("isic", help="the paper's, of lesion masks: IoU, Dice, accuracy, specificity, sensitivity")
     _add_evaluated_folders(isic)
     isic.add_argument("--native", action="store_true", help="compare at the images' own size instead of 256x256")
     isic.add_argument(
         "--paper",
         choices=("isic17", "isic18"),
-        help="which of the paper's rows to print (default: as the dataset's name says)",
+        help="which of the paper's rows to print (default: that of the release which the dataset.json says it is of)",
     )
     isic.set_defaults(run=_isic)
-    synapse = tasks.add_parser("synapse", help="organs in volumes: Dice and HD95")
+    synapse = tasks.add_parser("synapse", help="the paper's, of organs in volumes: Dice and HD95")
     _add_evaluated_folders(synapse)
+    synapse.add_argument(
+        "--paper",
+        choices=("synapse",),
+        help="print the paper's columns (default: where the dataset.json says that it is of that release)",
+    )
     synapse.set_defaults(run=_synapse)
 
 
@@ -66,6 +81,18 @@ def _evaluated_folders(args):
     raise InputError("give the two folders as -p and -r, or a trained fold as -d and -f")
 
 
+def _labels(args) -> None:
+    from ..evaluation.label_metrics import TOLERANCE
+    from ..evaluation.labels_report import evaluate_labels
+
+    evaluate_labels(
+        _evaluated_folders(args),
+        args.output,
+        tolerance=TOLERANCE if args.tolerance is None else args.tolerance,
+        num_processes=args.num_processes,
+    )
+
+
 def _isic(args) -> None:
     from ..evaluation.isic_report import evaluate_isic
 
@@ -81,7 +108,9 @@ def _isic(args) -> None:
 def _synapse(args) -> None:
     from ..evaluation.synapse_report import evaluate_synapse
 
-    evaluate_synapse(_evaluated_folders(args), args.output, num_processes=args.num_processes)
+    evaluate_synapse(
+        _evaluated_folders(args), args.output, with_paper=bool(args.paper), num_processes=args.num_processes
+    )
 
 
 def add_trained_fold(parser) -> None:

@@ -45,4 +45,6 @@ def mean_of_defined(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Means of (n, m) values over the cases under (r, n) weights, as (r, m); NaN are left out."""
     defined = ~np.isnan(values)
     with np.errstate(invalid="ignore"):  # nothing defined: 0 / 0
-        return (weights @ np.where(defined, values, 0.0)) / (weights @ defined.astype(np.int64))
+        return (weights @ np.where(defined, values, 0.0)) / (
+            weights @ defined.astype(np.float64)
+        )  # counts, exact; and floats multiply fast

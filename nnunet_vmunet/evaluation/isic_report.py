@@ -14,8 +14,10 @@ from ..files.processes import run_parallel
 from . import paper
 from .bootstrap import INTERVALS, LEVEL, Estimate, estimate, mean_of_defined
 from .isic_metrics import METRICS, as_mask, confusion, nearest, rates
-from .label_folders import BOX_PLOTS, Case, Folders, read_labels
+from .label_folders import BOX_PLOTS, Case, Folders
+from .label_images import read_labels
 from .outputs import Panel, interval, make_folder, number, save_box_plots, table, write_csv
+from .protocol import differences, protocol_of, release_of
 
 # The side that the paper resizes images and masks to.
 SIDE = 256
@@ -45,24 +47,45 @@ def evaluate_isic(
 
     output: folder, by default `metrics` in the predictions' folder.
     native: compare at the images' own size instead of 256×256.
-    paper_row: "isic17" or "isic18"; by default what the dataset's name tells, where it is known.
+    paper_row: "isic17" or "isic18"; by default the release that a converter made the dataset of, as it wrote there.
 
     Raises:
-        InputError: folders that do not pair, a file that is no mask, or no room for the output.
+        InputError: folders that do not pair, a file that is no mask, labels that are no lesion's, or no room for the
+            output.
     """
+    _refuse_other_labels(folders)
     cases = folders.cases()
     output = output or folders.predictions / "metrics"
     make_folder(output)
     side = None if native else SIDE
     counts = np.stack(run_parallel(_Compare(side), cases, num_processes, "Comparing"))
     summary = summarise(counts)
-    paper_row = paper_row or paper.isic_year(folders.dataset_name or "")
-    print(_table(summary, len(cases), side, paper_row))
-    write_json(output / "metrics.json", _json(summary, folders, len(cases), side, paper_row))
+    released = release_of(folders)
+    paper_row = paper_row or (released if released in paper.ISIC else None)
+    protocol = protocol_of(folders, f"{side}x{side}" if side else "the images' own")
+    print(_table(summary, len(cases), side, paper_row, protocol))
+    write_json(output / "metrics.json", _json(summary, folders, len(cases), side, paper_row, protocol))
     write_csv(output / "metrics.csv", _rows(cases, counts))
     _save_picture(output / BOX_PLOTS, summary, counts, paper_row)
     print(f"Wrote metrics.json, metrics.csv (a row per image) and {BOX_PLOTS} to {output}")
     return summary
+
+
+def _refuse_other_labels(folders: Folders) -> None:
+    found = folders.dataset_json
+    if found is None:
+        return
+    kinds = {
+        "regions": found.has_regions,
+        "an ignore label": found.ignore_label is not None,
+        f"{len(found.labels)} labels": len(found.labels) > 1,
+    }
+    has = ", ".join(kind for kind, is_there in kinds.items() if is_there)
+    if has:
+        raise InputError(
+            f"{found.file} has {has}, and ISIC's protocol knows one lesion and nothing else: give nnunet-vmunet "
+            f"evaluate labels, which takes any dataset"
+        )
 
 
 @dataclass(frozen=True)
@@ -102,7 +125,9 @@ def summarise(counts: np.ndarray) -> IsicSummary:
     return IsicSummary(*(dict(zip(METRICS, values, strict=True)) for values in (pooled, means, excluded)))
 
 
-def _table(summary: IsicSummary, num_images: int, side: int | None, paper_row: str | None) -> str:
+def _table(
+    summary: IsicSummary, num_images: int, side: int | None, paper_row: str | None, protocol: dict[str, str]
+) -> str:
     rows = [["percent", *TITLES.values()]]
     for title, estimates in (("all pixels", summary.all_pixels), ("mean over images", summary.mean_over_images)):
         rows.append([title, *(number(estimates[metric].value, 100) for metric in TITLES)])
@@ -115,17 +140,25 @@ def _table(summary: IsicSummary, num_images: int, side: int | None, paper_row: s
         undefined = ", ".join(f"{TITLES[metric]} {count}" for metric, count in summary.excluded.items() if count)
         lines.append(f"Undefined for empty masks and left out of the mean over images: {undefined}")
     if paper_row:
-        lines.append("The paper's row is all pixels at 256x256, on a split that was never published as a list")
+        lines += ["The paper's row is all pixels at 256x256", differences(protocol, "isic")]
     return "\n".join(lines)
 
 
-def _json(summary: IsicSummary, folders: Folders, num_images: int, side: int | None, paper_row: str | None) -> dict:
+def _json(
+    summary: IsicSummary,
+    folders: Folders,
+    num_images: int,
+    side: int | None,
+    paper_row: str | None,
+    protocol: dict[str, str],
+) -> dict:
     return {
         "task": "isic",
         "version": __version__,
         "settings": {
             **folders.described(),
             "size": [side, side] if side else "native",
+            "protocol": protocol,
             "unit": "fraction of 1",
             "intervals": INTERVALS,
         },

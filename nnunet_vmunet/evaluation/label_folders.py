@@ -1,20 +1,17 @@
-"""Folders of label images: which are evaluated against which, the cases in them, and what their files hold."""
+"""Folders of label images: which are evaluated against which, and the cases in them."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
+from ..dataset_json import FILE_NAME, DatasetJson, first_dataset_json, read_dataset_json
 from ..errors import InputError
 from ..files.listing import by_case, files_with_endings
 from ..files.nnunet import datasets_called, nnunet_folder, read_json
-from ..files.photographs import opened
-from ..files.volumes import VOLUMES, is_volume, read_volume
+from ..files.volumes import VOLUMES
 
 PICTURES = (".png", ".bmp", ".tif", ".tiff")
 
@@ -22,53 +19,20 @@ PICTURES = (".png", ".bmp", ".tif", ".tiff")
 BOX_PLOTS = "metrics.png"
 
 
-def label_files(folder: Path, file_ending: str | None = None) -> dict[str, Path]:
+def label_files(folder: Path, dataset_json: DatasetJson | None = None) -> dict[str, Path]:
     """Label images directly inside a folder by the name of their case, which an ending `_segmentation` is no part of.
 
-    file_ending: as nnU-Net's dataset.json says; None takes every ending that label images have.
+    dataset_json: says their ending; without it every ending counts that label images have.
 
     Raises:
         InputError: two files of one case, or no label image at all.
     """
-    endings = (str(file_ending),) if file_ending else VOLUMES + PICTURES  # a dataset.json edited by hand holds anything
+    ending = dataset_json.file_ending if dataset_json is not None else None
+    endings = (str(ending),) if ending else VOLUMES + PICTURES  # a dataset.json edited by hand holds anything
     found = [(name, file) for name, file in files_with_endings(folder, endings) if file.name != BOX_PLOTS]
     if not found:
         raise InputError(f"{folder} holds no label images ({', '.join(endings)}): give another folder")
     return by_case((re.sub("_segmentation$", "", name, flags=re.IGNORECASE), file) for name, file in found)
-
-
-def read_labels(path: Path, allowed: Iterable[int]) -> np.ndarray:
-    """Read as uint8: a picture as (h, w), a volume as (z, y, x).
-
-    allowed: the values that the file may hold, all of 0 to 255.
-
-    Raises:
-        InputError: the file cannot be read, has colours, or holds another value.
-    """
-    values = read_volume(path).T if is_volume(path) else _read_picture(path)
-    # Slice by slice, because sorting a whole volume takes seconds and several times its memory.
-    present = set().union(*(np.unique(part).tolist() for part in values))
-    unknown = sorted(present - set(allowed))
-    if unknown:
-        raise InputError(f"{path} holds the unknown label values {_listed(unknown)}: {expected(allowed)}")
-    return values.astype(np.uint8, copy=False)
-
-
-def expected(allowed: Iterable[int]) -> str:
-    """What a message says of the values that a label image may hold."""
-    return f"the labels are {', '.join(map(str, sorted(allowed)))}"
-
-
-def _read_picture(path: Path) -> np.ndarray:
-    with opened(path) as image:
-        if image.mode not in ("1", "L") and image.mode[0] != "I":
-            raise InputError(f"{path} is an image of mode {image.mode}: a label image is grey, one value per pixel")
-        return np.asarray(image)
-
-
-def _listed(values: list) -> str:
-    shown = ", ".join(f"{value:g}" for value in values[:10])
-    return shown if len(values) <= 10 else f"{shown} and {len(values) - 10} more"
 
 
 @dataclass(frozen=True)
@@ -86,16 +50,15 @@ class Folders:
 
     predictions: Path
     references: Path
-    dataset_json: dict = field(default_factory=dict)
+    dataset_json: DatasetJson | None = None
     dataset_name: str | None = None  # known for a trained fold only
     # Cases that must be predicted; None where whatever is predicted will do.
     expected: frozenset[str] | None = None
 
     @property
-    def labels(self) -> dict[str, int]:
-        """Foreground labels by name, as the dataset.json names them; empty where there is none."""
-        labels = self.dataset_json.get("labels", {})
-        return {name: value for name, value in labels.items() if isinstance(value, int) and value and name != "ignore"}
+    def fold(self) -> Path | None:
+        """nnU-Net's folder of the trained fold whose validation the predictions are; None for given folders."""
+        return None if self.dataset_name is None else self.predictions.parent
 
     def described(self) -> dict:
         """What metrics.json says about the two folders."""
@@ -111,8 +74,7 @@ class Folders:
         Raises:
             InputError: one without its partner, or a prediction that is no case of the fold.
         """
-        ending = self.dataset_json.get("file_ending")
-        predictions, references = label_files(self.predictions, ending), label_files(self.references, ending)
+        predictions, references = (label_files(f, self.dataset_json) for f in (self.predictions, self.references))
         for name in sorted(self.expected or ()):
             if name not in predictions:
                 what = references.get(name, f"case {name}")
@@ -133,7 +95,7 @@ def given_folders(predictions: Path, references: Path, *, chill: bool = False) -
     if predictions.resolve() == references.resolve():
         raise InputError(f"{predictions} is given as -p and as -r: a prediction would be compared with itself")
     dataset_json = first_dataset_json(predictions, predictions.parent, references, references.parent)
-    expected = None if chill else frozenset(label_files(references, dataset_json.get("file_ending")))
+    expected = None if chill else frozenset(label_files(references, dataset_json))
     return Folders(predictions, references, dataset_json, expected=expected)
 
 
@@ -150,7 +112,7 @@ def trained_fold(dataset: str, fold: str, trainer: str, plans: str, configuratio
         raise InputError(f"{validation} is not there: {_validations(trained)}")
     if not references.is_dir():
         raise InputError(f"{references} is not there: run nnUNetv2_plan_and_preprocess, or give folders with -p and -r")
-    dataset_json = read_json(model / "dataset.json", dict)
+    dataset_json = read_dataset_json(model / FILE_NAME)
     expected = _validation_cases(preprocessed / trained.name / "splits_final.json", fold)
     return Folders(validation, references, dataset_json, trained.name, expected)
 
@@ -189,9 +151,3 @@ def _validation_cases(splits: Path, fold: str) -> frozenset[str] | None:
         return frozenset(folds[int(fold)]["val"]) if int(fold) < len(folds) else None
     except (KeyError, TypeError) as error:
         raise InputError(f"{splits} is not what nnU-Net writes under that name: copy it again") from error
-
-
-def first_dataset_json(*places: Path) -> dict:
-    """The content of the first dataset.json in these folders; empty where there is none."""
-    files = (place / "dataset.json" for place in places)
-    return next((read_json(file, dict) for file in files if file.is_file()), {})

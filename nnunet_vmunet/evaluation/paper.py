@@ -12,6 +12,7 @@ ISIC = {
     "isic18": {"miou": 81.35, "dsc": 89.71, "acc": 94.91, "spe": 96.13, "sen": 91.12},
 }
 
+# In TransUNet's order, which the labels 1 to 8 of `convert synapse` have.
 SYNAPSE_DICE = {
     "aorta": 86.40,
     "gallbladder": 69.41,
@@ -25,25 +26,50 @@ SYNAPSE_DICE = {
 SYNAPSE_MEAN_DICE = 81.08
 SYNAPSE_MEAN_HD95 = 19.21
 
+# In BTCV's order, of its labels 1 to 13.
+BTCV_ORGANS = (
+    "spleen",
+    "right kidney",
+    "left kidney",
+    "gallbladder",
+    "oesophagus",
+    "liver",
+    "stomach",
+    "aorta",
+    "inferior vena cava",
+    "portal and splenic vein",
+    "pancreas",
+    "right adrenal gland",
+    "left adrenal gland",
+)
 
-def isic_year(dataset_name: str) -> str | None:
-    """The key of ISIC that a dataset's name tells: Dataset118_ISIC2018 gives isic18."""
-    found = re.search(r"isic[-_ ]?(?:20)?(17|18)(?!\d)", dataset_name, re.IGNORECASE)
-    return f"isic{found[1]}" if found else None
 
-
-def is_synapse(dataset_name: str) -> bool:
-    """Whether a dataset's name tells that it is Synapse: Dataset027_Synapse does, and so does BTCV."""
-    return re.search("synapse|btcv", dataset_name, re.IGNORECASE) is not None
+# Of the original's evaluation: what a table says beside its own. Which checkpoint: train.py:170, train_synapse.py:188.
+PROTOCOLS = {
+    "isic": {
+        "split": "never published as a list",
+        "mirroring": "none",
+        "checkpoint": "the one of lowest loss on the evaluated part",
+        "size": "256x256",
+    },
+    "synapse": {
+        "split": "the published 18 training cases and 12 test cases",  # in the words of `convert synapse`
+        "mirroring": "none",
+        "checkpoint": "the one of lowest training loss",
+        "size": "the volumes' own",
+    },
+}
 
 
 def synapse_dice(organ: str) -> float | None:
     """The paper's Dice of an organ, however its name is written: left kidney, kidney_left, Kidney (left)."""
-    return _SYNAPSE_DICE_BY_WORDS.get(_words(organ))
+    return _SYNAPSE_DICE_BY_WORDS.get(words(organ))
 
 
-def _words(name: str) -> frozenset[str]:
-    return frozenset(re.findall("[a-z]+", name.lower()))
+def words(organ: str) -> frozenset[str]:
+    """What the ways to write an organ's name have in common."""
+    found = re.findall("[a-z]+", re.sub("o?esophagus", "oesophagus", organ.lower()))
+    return frozenset(found) - {"and", "vein", "veins"}
 
 
-_SYNAPSE_DICE_BY_WORDS = {_words(organ): dice for organ, dice in SYNAPSE_DICE.items()}
+_SYNAPSE_DICE_BY_WORDS = {words(organ): dice for organ, dice in SYNAPSE_DICE.items()}

@@ -51,14 +51,18 @@ def is_volume(path: Path) -> bool:
     return path.name.lower().endswith(VOLUMES)
 
 
-def read_grid(path: Path) -> Grid:
+def read_grid(path: Path, *, may_be_flat: bool = False) -> Grid:
     """Read shape and affine from the header.
+
+    may_be_flat: take a file of two axes, as nnU-Net takes 2D NIfTI, for one slice: (x, y, 1).
 
     Raises:
         InputError: the file cannot be read, has other than three axes, or an affine that no voxel fits.
     """
     with reading(path, "as a volume"):
         grid = _grid(path)
+    if may_be_flat and len(grid.shape) == 2:
+        grid = Grid((*grid.shape, 1), grid.affine)
     if len(grid.shape) != 3 or 0 in grid.shape:
         raise InputError(f"{path} is not a volume of grey values: its shape is {size_text(grid.shape)}, not x, y, z")
     if not np.isfinite(grid.affine).all() or np.linalg.det(grid.affine) == 0:
@@ -66,28 +70,35 @@ def read_grid(path: Path) -> Grid:
     return grid
 
 
-def read_volume(path: Path) -> np.ndarray:
+def read_volume(path: Path, *, may_be_flat: bool = False) -> np.ndarray:
     """Read the voxels, (x, y, z) in the file's own type unless its header scales them.
+
+    may_be_flat: as for `read_grid`.
 
     Raises:
         InputError: the file cannot be read or is cut off, or its values are no real numbers.
     """
     with reading(path, "as a volume"):
         if path.name.lower().endswith(NIFTI):
-            return voxels_of(nifti_image(nifti_bytes(path)))
-        return _three_axes(real_numbers(_read_with_simpleitk(path)))
+            voxels = real_numbers(np.asanyarray(nifti_image(nifti_bytes(path)).dataobj))
+        else:
+            voxels = real_numbers(_read_with_simpleitk(path))
+        return voxels[..., None] if may_be_flat and voxels.ndim == 2 else _three_axes(voxels)
 
 
-def refuse_other_grid(path: Path, reference: Path, way_out: str, tolerance_mm: float | None = None) -> Grid:
+def refuse_other_grid(
+    path: Path, reference: Path, way_out: str, tolerance_mm: float | None = None, *, may_be_flat: bool = False
+) -> Grid:
     """The grid of both files, from their headers.
 
     way_out: what the message tells the user to do.
     tolerance_mm: how far corners may lie apart; None is a tenth of the smallest side of a voxel.
+    may_be_flat: as for `read_grid`.
 
     Raises:
         InputError: they differ in shape, or their voxels lie in different places.
     """
-    grid, wanted = read_grid(path), read_grid(reference)
+    grid, wanted = (read_grid(file, may_be_flat=may_be_flat) for file in (path, reference))
     if grid.shape != wanted.shape:
         raise InputError(f"{path} has {size_text(grid.shape)} voxels, {reference} {size_text(wanted.shape)}: {way_out}")
     apart_mm = grid.distance_mm(wanted)
@@ -167,11 +178,10 @@ def _grid_by_simpleitk(path: Path) -> Grid:
         raise InputError(
             f"{path} is not a volume of grey values: it has {reader.GetNumberOfComponents()} values per voxel"
         )
-    if len(size) != 3:
-        return Grid(size, np.eye(4))  # read_grid refuses it for its shape
-    affine = np.eye(4)
-    affine[:3, :3] = np.reshape(reader.GetDirection(), (3, 3)) * reader.GetSpacing()
-    affine[:3, 3] = reader.GetOrigin()
+    affine, axes = np.eye(4), min(len(size), 3)
+    if len(size) <= 3:  # read_grid refuses the others for their shape
+        affine[:axes, :axes] = np.reshape(reader.GetDirection(), (axes, axes)) * reader.GetSpacing()
+        affine[:axes, 3] = reader.GetOrigin()
     return Grid(size, _TO_RAS @ affine)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .labels import Labels
+from ..dataset_json import Labels
 
 PREDICTED, REFERENCE, BOTH = range(3)
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from itertools import count, takewhile
 from pathlib import Path
 
+from ..dataset_json import DatasetJson, first_dataset_json
 from ..errors import InputError
-from ..evaluation.label_folders import first_dataset_json, given_folders, label_files, trained_fold
+from ..evaluation.label_folders import given_folders, label_files, trained_fold
 from ..files.listing import by_case, files_with_endings
 from ..files.nnunet import nnunet_folder
 from ..files.photographs import SUFFIXES
@@ -37,7 +38,7 @@ class Source:
     predictions: Path
     references: Path | None
     masks: Mapping[str, tuple[Path, Path | None]]  # prediction and reference by case
-    dataset_json: dict
+    dataset_json: DatasetJson | None
     not_predicted: tuple[str, ...] = ()  # cases that have a reference, and that no picture shows
 
     def cases(self) -> list[Case]:
@@ -68,13 +69,13 @@ def given_source(images: Path, predictions: Path, references: Path | None = None
     if references is not None:
         folders = given_folders(predictions, references, chill=True)
         masks = {case.name: (case.prediction, case.reference) for case in folders.cases()}
-        missing = set(label_files(references, folders.dataset_json.get("file_ending"))) - set(masks)
+        missing = set(label_files(references, folders.dataset_json)) - set(masks)
         dataset_json = folders.dataset_json or first_dataset_json(images.parent)
         return Source(images, predictions, references, masks, dataset_json, tuple(sorted(missing)))
     if not predictions.is_dir():
         raise InputError(f"{predictions} is no folder: give one of label images as -p")
     dataset_json = first_dataset_json(predictions, predictions.parent, images.parent)
-    files = label_files(predictions, dataset_json.get("file_ending"))
+    files = label_files(predictions, dataset_json)
     return Source(images, predictions, None, {name: (file, None) for name, file in files.items()}, dataset_json)
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
+from ..evaluation.label_images import Coding, coding_of
 from ..files.atomic import atomic_folder, refuse_foreign_files
 from ..files.photographs import write_png
 from ..files.processes import run_parallel
 from .agreement import areas, choose_slices, dice, mean_dice
 from .cases import Case, Source
-from .labels import Labels, ignored_value, named_labels, present_values, unnamed_labels
 from .panels import rendered
 from .pictures import Thumbnail, case_picture, contact_sheets, thumbnail_pixels, worst_first
 from .stacks import Window, read_stack
@@ -43,8 +42,10 @@ def draw_cases(
     _check(source, output, slices, window, overwrite)
     cases = source.cases()
     with atomic_folder(output, overwrite=overwrite) as folder:
-        labels = named_labels(source.dataset_json) or _labels_in(cases, num_processes)
-        draw = _Draw(folder, labels, ignored_value(source.dataset_json), slices, window, _is_ct(source.dataset_json))
+        files = [file for case in cases for file in (case.prediction, case.reference) if file]
+        coding = coding_of(source.dataset_json, files, num_processes)
+        is_ct = source.dataset_json is not None and source.dataset_json.is_ct
+        draw = _Draw(folder, coding, slices, window, is_ct)
         thumbnails = worst_first(run_parallel(draw, cases, num_processes, "Drawing"))
         sheets = []
         for name, sheet in contact_sheets(thumbnails, _sheet_title(cases)):
@@ -57,22 +58,20 @@ def draw_cases(
 @dataclass(frozen=True)
 class _Draw:
     folder: Path
-    labels: Labels
-    ignored: int | None
+    coding: Coding
     slices: int
     window: Window | None
     is_ct: bool
 
     def __call__(self, case: Case) -> Thumbnail:
-        allowed = {0, *(value for values in self.labels.values() for value in values)}
-        allowed |= set() if self.ignored is None else {self.ignored}
-        stack = read_stack(case, allowed, self.window, self.is_ct)
-        counts = areas(stack.prediction, stack.reference, self.labels, self.ignored)
+        labels = self.coding.labels
+        stack = read_stack(case, self.coding, self.window, self.is_ct)
+        counts = areas(stack.prediction, stack.reference, labels, self.coding.ignore_label)
         chosen = choose_slices(counts, self.slices)
-        drawn = case_picture(case.name, stack, sorted(chosen), self.labels, counts)
+        drawn = case_picture(case.name, stack, sorted(chosen), labels, counts)
         write_png(rendered(drawn), self.folder / f"{case.name}.png")
         mean = mean_dice(dice(counts)) if case.reference else None
-        return Thumbnail(case.name, thumbnail_pixels(stack, chosen[0], self.labels), mean)
+        return Thumbnail(case.name, thumbnail_pixels(stack, chosen[0], labels), mean)
 
 
 def _check(source: Source, output: Path, slices: int, window: Window | None, overwrite: bool) -> None:
@@ -87,17 +86,6 @@ def _check(source: Source, output: Path, slices: int, window: Window | None, ove
     if overwrite:
         is_overlay = any(output.glob("contact_sheet*.png"))
         refuse_foreign_files(output, lambda name: is_overlay and name.endswith(".png"), "overlay")
-
-
-def _labels_in(cases: Sequence[Case], num_processes: int | None) -> Labels:
-    """Without a dataset.json the files themselves tell which labels there are."""
-    files = [file for case in cases for file in (case.prediction, case.reference) if file]
-    return unnamed_labels(set().union(*run_parallel(present_values, files, num_processes, "Reading labels")))
-
-
-def _is_ct(dataset_json: dict) -> bool:
-    channels = dataset_json.get("channel_names") or dataset_json.get("modality") or {}
-    return str(channels.get("0", "")).lower() == "ct"
 
 
 def _sheet_title(cases: list[Case]) -> str:

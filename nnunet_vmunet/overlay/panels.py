@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from colorsys import hls_to_rgb
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,8 @@ from matplotlib.figure import Figure  # not pyplot: no display, no state
 from matplotlib.patheffects import withStroke
 from PIL import Image
 
-from .labels import Labels, where
+from ..dataset_json import Labels
+from ..evaluation.label_images import where
 from .stacks import Stack
 
 # Okabe and Ito's seven colours, which colour-blind people tell apart, and then others that differ as far as they can.
@@ -22,6 +25,8 @@ PALETTE += ["#ee3377", "#44ddcc", "#ffbbcc", "#aaaa00", "#bbbbbb", "#aa77ff", "#
 PREDICTION, REFERENCE = "#00ccff", "#f0e442"
 
 FONT, MARGIN = 15, 14  # pixels
+NUMBER_FONT = 10
+HATCH_STEP, HATCH_WIDTH, HATCH_ALPHA = 9, 2, 110  # pixels from stripe to stripe, of a stripe, and opacity of 255
 SOLID, DASHED = "-", (0, (4, 3))  # as matplotlib writes them; dashes and gaps in widths of the line
 
 
@@ -29,7 +34,36 @@ def label_colours(labels: Labels, dashed: bool) -> list[str]:
     """One for each label; where there is one label only, one each for prediction and reference (dashed)."""
     if len(labels) == 1:
         return [REFERENCE if dashed else PREDICTION]
-    return [PALETTE[i % len(PALETTE)] for i in range(len(labels))]
+    return list(_colours(len(labels)))
+
+
+@cache
+def _colours(number: int) -> tuple[str, ...]:
+    """The palette, and beyond it the colours that look least like those before, of all hues, light and dark."""
+    if number <= len(PALETTE):
+        return tuple(PALETTE[:number])
+    from matplotlib.colors import to_hex, to_rgb
+    from skimage.color import rgb2lab
+
+    hues, greys = np.arange(48) / 48, (0.4, 0.55, 0.7, 0.85)
+    candidates = [hls_to_rgb(hue, lightness, 0.95) for hue in hues for lightness in greys]
+    candidates += [hls_to_rgb(hue, lightness, 0.5) for hue in hues[::2] for lightness in greys]
+    looks, chosen = rgb2lab(candidates), [*PALETTE]
+    apart = np.linalg.norm(looks[:, None] - rgb2lab([to_rgb(colour) for colour in PALETTE]), axis=-1).min(axis=1)
+    while len(chosen) < number:
+        best = int(apart.argmax())
+        chosen.append(to_hex(candidates[best]))
+        apart = np.minimum(apart, np.linalg.norm(looks - looks[best], axis=-1))
+    return tuple(chosen)
+
+
+def label_numbers(labels: Labels) -> list[str]:
+    """What stands for each label in the picture and in the legend where there are more than colours tell apart."""
+    if len(labels) <= len(PALETTE):
+        return []
+    if all(len(values) == 1 for values in labels.values()):
+        return [str(values[0]) for values in labels.values()]
+    return [str(i) for i in range(1, len(labels) + 1)]
 
 
 def fitted(
@@ -87,16 +121,29 @@ def lay_out(
     return [figure.add_subplot(grid[i], xticks=[], yticks=[], frame_on=False) for i in range(number)]
 
 
+def number_labels(axes: Axes, stack: Stack, index: int, labels: Labels, size: tuple[int, int]) -> None:
+    """Write each label's number, where they have some, into its part of slice `index`."""
+    numbers = label_numbers(labels)
+    for values, number in zip(labels.values(), numbers, strict=True) if numbers else ():
+        images = (stack.prediction, stack.reference)
+        masks = [where(image[index], values) for image in images if image is not None]
+        _write_number(axes, next((mask for mask in masks if mask.any()), None), size, number)
+
+
 def draw_slice(axes: Axes, stack: Stack, index: int, labels: Labels, size: tuple[int, int], line_width: float) -> None:
     """Slice `index` of the image, scaled to `size` = (height, width), and the contours of all labels."""
     height, width = size
     picture = Image.fromarray(stack.pixels(index)).resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2)
     show(axes, np.asarray(picture))
+    ignored = stack.ignored(index)
+    if ignored is not None:
+        _hatch(axes, ignored, size)
     # The reference's lines lie on top, and their gaps show the prediction's.
     for label_images, dashed in ((stack.prediction, False), (stack.reference, True)):
         if label_images is not None:
+            unknown = ignored if dashed else None
             for values, colour in zip(labels.values(), label_colours(labels, dashed), strict=True):
-                _draw_contour(axes, where(label_images[index], values), size, colour, dashed, line_width)
+                _draw_contour(axes, where(label_images[index], values), size, colour, dashed, line_width, unknown)
     if stack.plane:
         style: dict[str, Any] = {"ha": "center", "va": "center", "color": "white", "fontsize": FONT, "weight": "bold"}
         for x, y, letter in ((10, height / 2, stack.plane.left), (width / 2, 12, stack.plane.top)):
@@ -110,23 +157,63 @@ def show(axes: Axes, pixels: np.ndarray, left: int = 0) -> None:
     axes.set(xlim=(0, axes.bbox.width), ylim=(axes.bbox.height, 0))
 
 
+def _hatch(axes: Axes, mask: np.ndarray, size: tuple[int, int]) -> None:
+    """White stripes over a (rows, columns) mask that covers the image."""
+    height, width = size
+    covered = np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
+    stripes = np.zeros((height, width, 4), np.uint8)
+    stripes[..., :3] = 255
+    stripes[..., 3] = HATCH_ALPHA * (covered & (np.indices(size).sum(axis=0) % HATCH_STEP < HATCH_WIDTH))
+    axes.imshow(stripes, extent=(0, width, height, 0), aspect="auto")
+    axes.set(xlim=(0, axes.bbox.width), ylim=(axes.bbox.height, 0))
+
+
+def _write_number(axes: Axes, mask: np.ndarray | None, size: tuple[int, int], number: str) -> None:
+    """In the middle of the thickest part of a (rows, columns) mask that covers the image."""
+    if mask is None:
+        return
+    from scipy.ndimage import distance_transform_edt
+
+    depth = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    y, x = (np.array(np.unravel_index(depth.argmax(), mask.shape)) + 0.5) * size / mask.shape
+    style: dict[str, Any] = {"ha": "center", "va": "center", "color": "white", "fontsize": NUMBER_FONT}
+    axes.text(x, y, number, path_effects=[withStroke(linewidth=2, foreground="black")], **style)
+
+
 def _draw_contour(
-    axes: Axes, mask: np.ndarray, size: tuple[int, int], colour: str, dashed: bool, line_width: float
+    axes: Axes,
+    mask: np.ndarray,
+    size: tuple[int, int],
+    colour: str,
+    dashed: bool,
+    line_width: float,
+    unknown: np.ndarray | None = None,
 ) -> None:
-    """The border of a (rows, columns) mask that covers the image: between its pixels and those beside them."""
+    """The border of a (rows, columns) mask that covers the image: between its pixels and those beside them.
+
+    unknown: of the same shape; a border with these pixels is none.
+    """
     if not mask.any():
         return
     # Blocks of half a drawn pixel spare the memory that a large photograph's pixels take, and keep its thinnest lines.
     step = max(1, int(min(np.divide(mask.shape, size))) // 2)
-    starts = [np.arange(0, length, step) for length in mask.shape]
-    blocks = np.logical_or.reduceat(np.logical_or.reduceat(mask, starts[0], axis=0), starts[1], axis=1)
+    blocks = _blocks(mask, step)
+    field = np.pad(blocks, 1).astype(float)
+    if unknown is not None:
+        field = np.ma.array(field, mask=np.pad(_blocks(unknown, step) & ~blocks, 1))
     y, x = (
         (np.arange(-1, n + 1) + 0.5) * step * drawn / length
         for n, drawn, length in zip(blocks.shape, size, mask.shape, strict=True)
     )
-    lines = axes.contour(x, y, np.pad(blocks, 1).astype(float), [0.5], colors=colour, linewidths=line_width)
+    lines = axes.contour(x, y, field, [0.5], colors=colour, linewidths=line_width, corner_mask=False)
     # A line along the image's edge is seen in its full width.
     lines.set(linestyle=DASHED if dashed else SOLID, path_effects=shadow(line_width + 1.2), clip_on=False, snap=False)
+
+
+def _blocks(mask: np.ndarray, step: int) -> np.ndarray:
+    """(rows / step, columns / step) bool: whether a block of a mask holds any of it."""
+    rows, columns = (np.arange(0, length, step) for length in mask.shape)
+    return np.logical_or.reduceat(np.logical_or.reduceat(mask, rows, axis=0), columns, axis=1)
 
 
 def shadow(width: float) -> list[withStroke]:

@@ -7,23 +7,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.text import Text
 
+from ..dataset_json import Labels
 from .agreement import dice, mean_dice
-from .labels import Labels
 from .panels import (
     DASHED,
     FONT,
     MARGIN,
+    PALETTE,
     SOLID,
     draw_slice,
     fitted,
     label_colours,
+    label_numbers,
     lay_out,
     new_figure,
+    number_labels,
     rendered,
     shadow,
     show,
@@ -56,7 +61,8 @@ def case_picture(name: str, stack: Stack, chosen: list[int], labels: Labels, cou
     inner = max(NARROWEST, columns * (size[1] + MARGIN) - MARGIN)
     has_reference = stack.reference is not None
     figure = new_figure()
-    legend = _legend(figure, _entries(labels, counts, has_reference), inner)
+    has_ignored = any(stack.ignored(index) is not None for index in chosen)
+    legend = _legend(figure, _entries(labels, counts, chosen, has_reference, has_ignored), inner)
     all_axes = lay_out(
         figure,
         len(chosen),
@@ -72,6 +78,7 @@ def case_picture(name: str, stack: Stack, chosen: list[int], labels: Labels, cou
             caption = f"{stack.plane.name} {index + 1} of {len(stack.image)}"
             axes.set_title(caption, loc="left", y=1, pad=5, color=GREY, fontsize=FONT - 1)
         draw_slice(axes, stack, index, labels, size, LINE_WIDTH)
+        number_labels(axes, stack, index, labels, size)
     height, score = figure.bbox.height - MARGIN, ""
     if has_reference:
         score = f"{'mean ' if len(labels) > 1 else ''}Dice {_dice_text(mean_dice(dice(counts)))}"
@@ -142,26 +149,41 @@ def _shorten(text: Text, width: float) -> None:
         text.set_text(f"{whole[: (kept + 1) // 2]}…{whole[len(whole) - kept // 2 :]}")
 
 
-def _entries(labels: Labels, counts: np.ndarray, with_reference: bool) -> list[tuple[str, Line2D]]:
-    """The legend: prediction and reference; of several labels those that the case has, with their Dice."""
+def _entries(
+    labels: Labels, counts: np.ndarray, chosen: list[int], with_reference: bool, with_ignored: bool
+) -> list[tuple[str, Artist]]:
+    """The legend: prediction and reference; of several labels those that the case has, with their Dice.
+
+    Where these are more than colours tell apart, each has its number, and those alone are listed that can be seen.
+    """
     solid, dashed = (label_colours(labels, kind)[0] if len(labels) == 1 else GREY for kind in (False, True))
-    kinds = [("prediction", _line(solid)), ("reference", _line(dashed, DASHED))]
+    kinds: list[tuple[str, Artist]] = [("prediction", _line(solid)), ("reference", _line(dashed, DASHED))]
+    if with_ignored:
+        kinds.append(("ignored", Patch(facecolor="#999999", edgecolor="white", hatch="////")))
     if len(labels) == 1:
         return kinds if with_reference else kinds[:1]
     entries = kinds if with_reference else []
-    for i, (label, colour) in enumerate(zip(labels, label_colours(labels, False), strict=True)):
-        if counts[:, i].any():
-            score = f": {_dice_text(dice(counts)[i])}" if with_reference else ""
-            entries.append((f"{label}{score}", _line(colour)))
+    there = np.flatnonzero(counts.any(axis=(0, 2)))
+    listed = there if len(there) <= len(PALETTE) else np.flatnonzero(counts[chosen].any(axis=(0, 2)))
+    names, colours, numbers = list(labels), label_colours(labels, False), label_numbers(labels)
+    scores = dice(counts)
+    for i in listed:
+        number = f"{numbers[i]}  " if numbers else ""
+        score = f": {_dice_text(scores[i])}" if with_reference else ""
+        entries.append((f"{number}{names[i]}{score}", _line(colours[i])))
+    if len(listed) < len(there):
+        entries.append((f"{len(there) - len(listed)} more in other slices", _line("none")))
     return entries
 
 
 def _line(colour: str, style=SOLID) -> Line2D:
     width = LINE_WIDTH + 1
+    if colour == "none":
+        return Line2D([], [], linestyle="none")
     return Line2D([], [], color=colour, linewidth=width, linestyle=style, path_effects=shadow(width + 1.2))
 
 
-def _legend(figure: Figure, entries: list[tuple[str, Line2D]], inner: int, columns: int = 1) -> Legend:
+def _legend(figure: Figure, entries: list[tuple[str, Artist]], inner: int, columns: int = 1) -> Legend:
     """Draw the legend in the lower left corner, in as many columns as fit into `inner` pixels."""
     legend = figure.legend(
         [line for _, line in entries],

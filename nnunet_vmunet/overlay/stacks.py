@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError, size_text
+from ..evaluation.label_images import Coding
 from ..files.photographs import opened, read_photograph
 from ..files.volumes import read_grid, read_volume, refuse_other_grid
 from .cases import Case
-from .labels import read_label_image
 from .upright import Plane, view_of
 
 # Masks may have been made from a photograph that was scaled, so the last pixel may be rounded away.
@@ -37,6 +37,7 @@ class Stack:
     pixel_size: tuple[float, float]  # of the image: rows, columns, in any unit
     plane: Plane | None = None
     window: Window | None = None  # of the intensities; None where the image is in colours
+    ignore_label: int | None = None  # in the reference: what it says nothing about
 
     def pixels(self, index: int) -> np.ndarray:
         """(rows, columns, 3) uint8: slice `index` of the image."""
@@ -44,20 +45,28 @@ class Stack:
             return self.image[index]
         return np.repeat(grey_values(self.image[index], self.window)[..., None], 3, axis=-1)
 
+    def ignored(self, index: int) -> np.ndarray | None:
+        """(rows, columns) bool: what the reference ignores in slice `index`; None where that is nothing."""
+        if self.reference is None or self.ignore_label is None:
+            return None
+        ignored = self.reference[index] == self.ignore_label
+        return ignored if ignored.any() else None
 
-def read_stack(case: Case, allowed: set[int], window: Window | None = None, is_ct: bool = False) -> Stack:
-    """Raises InputError where label images do not fit the image, or hold values that are not allowed."""
-    prediction = read_label_image(case.prediction, allowed)
-    reference = read_label_image(case.reference, allowed) if case.reference else None
-    return (_volume if case.is_volume else _photograph)(case, prediction, reference, window, is_ct)
+
+def read_stack(case: Case, coding: Coding, window: Window | None = None, is_ct: bool = False) -> Stack:
+    """Raises InputError where label images do not fit the image, or hold values that are no labels."""
+    prediction = coding.prediction(case.prediction)
+    reference = coding.reference(case.reference) if case.reference else None
+    stack = (_volume if case.is_volume else _photograph)(case, prediction, reference, window, is_ct)
+    return replace(stack, ignore_label=coding.ignore_label)
 
 
 def _volume(case: Case, prediction, reference, window: Window | None, is_ct: bool) -> Stack:
     image = case.channels[0]
-    grid = read_grid(image)
+    grid = read_grid(image, may_be_flat=True)
     for mask in filter(None, (case.prediction, case.reference)):
-        refuse_other_grid(mask, image, "give the images that were predicted as -i")
-    view, intensities = view_of(grid), read_volume(image).T
+        refuse_other_grid(mask, image, "give the images that were predicted as -i", may_be_flat=True)
+    view, intensities = view_of(grid), read_volume(image, may_be_flat=True).T
     return Stack(
         view.slices(intensities),
         view.slices(prediction),

@@ -47,14 +47,22 @@ class View:
 
 
 def view_of(grid: Grid) -> View:
-    """Look along the plane of acquisition where slices are clearly thicker than their pixels, else axially."""
+    """Look at the one slice that there is, or at those that are clearly thicker than their pixels, else axially."""
     from nibabel.orientations import io_orientation
 
     orientation = io_orientation(_TO_LEFT_BACK_HEAD @ grid.affine)
-    spacing = np.empty(3)
-    spacing[orientation[:, 0].astype(int)] = grid.spacing_mm
-    thickest = int(spacing.argmax())
-    is_clear = spacing[thickest] > _THICKER * np.delete(spacing, thickest).max()
-    plane = next(plane for plane in (AXIAL, CORONAL, SAGITTAL) if plane.axis == thickest) if is_clear else AXIAL
+    spacing, shape = np.empty(3), np.empty(3, int)
+    spacing[orientation[:, 0].astype(int)], shape[orientation[:, 0].astype(int)] = grid.spacing_mm, grid.shape
+    plane = _plane(spacing, shape)
     columns, rows = np.delete(spacing, plane.axis).tolist()
     return View(plane, orientation, (rows, columns))
+
+
+def _plane(spacing: np.ndarray, shape: np.ndarray) -> Plane:
+    """spacing, shape: (3,) right to left, front to back, feet to head."""
+    across = int(spacing.argmax())
+    is_clear = spacing[across] > _THICKER * np.delete(spacing, across).max()
+    (flat,) = np.nonzero(shape == 1)
+    if len(flat) == 1:  # a 2D image
+        across, is_clear = int(flat[0]), True
+    return next(plane for plane in (AXIAL, CORONAL, SAGITTAL) if plane.axis == across) if is_clear else AXIAL

@@ -18,6 +18,11 @@ class Pairs:
         self.predictions, self.references = root / "predictions", root / "references"
         self.options = ("-p", self.predictions, "-r", self.references, "-np", 1)
 
+    def dataset_json(self, **content) -> None:
+        """Beside the predictions, where nnUNetv2_predict puts it."""
+        self.predictions.mkdir(parents=True, exist_ok=True)
+        (self.predictions / "dataset.json").write_text(json.dumps(content))
+
     def add(self, name: str, prediction, reference, **settings) -> None:
         """The name's ending says which kind of file; None writes none."""
         for folder, labels in ((self.predictions, prediction), (self.references, reference)):
@@ -29,7 +34,7 @@ class Pairs:
 def write_labels(path: Path, labels, spacing_zyx: tuple[float, ...] = (1, 1, 1)) -> None:
     labels = np.asarray(labels)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".png":
+    if path.suffix in (".png", ".bmp", ".tif"):
         Image.fromarray(labels.astype(np.uint8)).save(path)
     else:
         image = sitk.GetImageFromArray(labels)
@@ -45,14 +50,23 @@ def pairs(tmp_path) -> Pairs:
 class TrainedFold:
     """A model's and its dataset's files, where nnU-Net puts them and under its names."""
 
-    def __init__(self, root: Path, dataset: str, file_ending: str, labels: dict[str, int]) -> None:
-        self.model = root / "results" / dataset / "nnUNetTrainerVMUNet__nnUNetPlans__2d"
+    def __init__(
+        self,
+        root: Path,
+        dataset: str,
+        file_ending: str,
+        labels: dict,
+        model: str = "nnUNetTrainerVMUNet__nnUNetPlans__2d",
+        **more_of_dataset_json,
+    ) -> None:
+        self.model = root / "results" / dataset / model
         self.validation = self.model / "fold_0" / "validation"
         self.preprocessed = root / "preprocessed" / dataset
         self.references = self.preprocessed / "gt_segmentations"
         for folder in (self.validation, self.references):
             folder.mkdir(parents=True)
         content = {"labels": labels, "file_ending": file_ending, "channel_names": {"0": "noNorm"}, "numTraining": 3}
+        content |= more_of_dataset_json
         (self.model / "dataset.json").write_text(json.dumps(content))
         (self.model / "plans.json").write_text("{}")
         (self.validation / "summary.json").write_text("{}")
@@ -63,6 +77,10 @@ class TrainedFold:
             write_labels(self.validation / f"{name}{self.ending}", prediction)
         write_labels(self.references / f"{name}{self.ending}", reference)
 
+    def debug(self, **attributes) -> None:
+        """What nnU-Net's trainer says of itself, as text, when it trains."""
+        (self.model / "fold_0" / "debug.json").write_text(json.dumps({k: str(v) for k, v in attributes.items()}))
+
     def split(self, *validation: str) -> None:
         (self.preprocessed / "splits_final.json").write_text(json.dumps([{"train": [], "val": validation}]))
 
@@ -72,7 +90,7 @@ def trained(tmp_path, monkeypatch):
     """trained("Dataset118_ISIC2018", ".png", {...}) lays out a trained fold in nnU-Net's folders."""
     monkeypatch.setenv("nnUNet_results", str(tmp_path / "results"))
     monkeypatch.setenv("nnUNet_preprocessed", str(tmp_path / "preprocessed"))
-    return lambda *arguments: TrainedFold(tmp_path, *arguments)
+    return lambda *arguments, **more: TrainedFold(tmp_path, *arguments, **more)
 
 
 @pytest.fixture

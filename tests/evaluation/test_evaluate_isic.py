@@ -128,7 +128,8 @@ def test_the_papers_row_on_request(run, three_masks, dataset, figure):
 
 
 def test_a_trained_fold_by_its_id(run, trained):
-    fold = trained("Dataset118_ISIC2018", ".png", {"background": 0, "lesion": 1})
+    fold = trained("Dataset118_ISIC2018", ".png", {"background": 0, "lesion": 1}, release="isic18", split="seeded 7:3")
+    fold.debug(inference_allowed_mirroring_axes=(0, 1))
     fold.add("ISIC_1", disc(30, 3), disc(30))
     fold.add("ISIC_2", disc(50), disc(50))
     fold.add("ISIC_3", None, disc(50))  # trained on, not validated
@@ -136,11 +137,65 @@ def test_a_trained_fold_by_its_id(run, trained):
     outcome = run("evaluate", "isic", "-d", 118, "-f", 0, "-np", 1)
     assert (outcome.code, outcome.err) == (0, "")
     assert "paper, ISIC18" in outcome.out
+    assert (
+        "Not as in the paper, as far as known: split: seeded 7:3 (the paper: never published as a list); mirroring: 4 "
+        "mirrored views averaged (the paper: none); checkpoint: checkpoint_final, unless --val_best was given (the "
+        "paper: the one of lowest loss on the evaluated part)\n"
+    ) in outcome.out
     found, rows = evaluated(fold.validation / "metrics")
     assert found["settings"]["dataset"] == "Dataset118_ISIC2018"
     assert [row["case"] for row in rows] == ["ISIC_1", "ISIC_2"]
     # nnU-Net takes every .png directly in that folder for a prediction.
     assert sorted(f.name for f in fold.validation.glob("*.png")) == ["ISIC_1.png", "ISIC_2.png"]
+
+
+@pytest.mark.parametrize("release", [None, "synapse", 18, ["isic18"]], ids=str)
+def test_a_name_is_no_release(run, trained, release):
+    """Polyps converted as if they were ISIC are compared with nothing."""
+    fold = trained("Dataset118_ISIC2018", ".png", {"background": 0, "polyp": 1}, release=release)
+    fold.add("a", disc(30, 3), disc(30))
+    outcome = run("evaluate", "isic", "-d", 118, "-f", 0, "-np", 1)
+    assert outcome.code == 0
+    assert "paper" not in outcome.out
+
+
+def test_predictions_beside_a_converted_datasets_json_have_the_papers_row(run, three_masks):
+    labels = {"0": "background", "1": "lesion"}
+    three_masks.dataset_json(labels=labels, release="isic17", file_ending=".png")
+    out = run("evaluate", "isic", *three_masks.options, "--native").out
+    assert "paper, ISIC17" in out
+    assert "split: not known" in out and "mirroring: not known" in out and "checkpoint: not known" in out
+    assert "size: the images' own (the paper: 256x256)" in out
+    found, _ = evaluated(three_masks.predictions / "metrics")
+    assert found["settings"]["protocol"]["size"] == "the images' own"
+
+
+@pytest.mark.parametrize("axes", ["None", "()"])
+def test_a_trainer_that_does_not_mirror_is_as_the_paper_is(run, trained, axes):
+    fold = trained("Dataset118_ISIC2018", ".png", {"background": 0, "lesion": 1}, release="isic18")
+    fold.debug(inference_allowed_mirroring_axes=axes)
+    fold.add("a", disc(30, 3), disc(30))
+    out = run("evaluate", "isic", "-d", 118, "-f", 0, "-np", 1).out
+    assert "paper, ISIC18" in out
+    assert "mirroring" not in out and "size: " not in out
+
+
+@pytest.mark.parametrize(
+    ("content", "has"),
+    [
+        ({"labels": {"background": 0, "lesion": 1, "hair": 2}}, "2 labels"),
+        ({"labels": {"0": "background", "1": "lesion", "2": "hair"}}, "2 labels"),
+        ({"labels": {"background": 0, "lesion": 1, "ignore": 2}}, "an ignore label"),
+        ({"labels": {"background": 0, "lesion": [1, 2]}, "regions_class_order": [1]}, "regions"),
+    ],
+    ids=["classes", "old style", "ignore", "regions"],
+)
+def test_labels_of_other_tasks_are_refused(refused, three_masks, content, has):
+    three_masks.dataset_json(file_ending=".png", **content)
+    message = refused("evaluate", "isic", *three_masks.options)
+    assert f"dataset.json has {has}, and ISIC's protocol knows one lesion" in message
+    assert "nnunet-vmunet evaluate labels" in message
+    assert not (three_masks.predictions / "metrics").exists()
 
 
 def test_references_under_the_releases_names(run, shared, pairs):

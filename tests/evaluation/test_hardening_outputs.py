@@ -12,7 +12,7 @@ import pytest
 OUTPUTS = ["metrics.csv", "metrics.json", "metrics.png"]
 
 
-@pytest.fixture(params=["isic", "synapse"])
+@pytest.fixture(params=["labels", "isic", "synapse"])
 def evaluation(request, pairs):
     """The command, for two cases of either task."""
     for name in ("a", "b"):

@@ -7,7 +7,7 @@ import pytest
 
 from nnunet_vmunet.errors import InputError
 from nnunet_vmunet.evaluation.label_folders import given_folders, trained_fold
-from nnunet_vmunet.evaluation.paper import is_synapse, isic_year, synapse_dice
+from nnunet_vmunet.evaluation.paper import synapse_dice
 
 BLANK = np.zeros((4, 4), np.uint8)
 LABELS = {"background": 0, "lesion": 1}
@@ -92,7 +92,8 @@ def test_a_trained_fold_is_its_validation_cases(trained, dataset):
     fold.split("a")
     found = fold_0(dataset)
     assert names(found) == ["a"]
-    assert (found.dataset_name, found.labels) == ("Dataset118_ISIC2018", {"lesion": 1})
+    assert (found.dataset_name, found.dataset_json.labels) == ("Dataset118_ISIC2018", {"lesion": (1,)})
+    assert found.fold == fold.model / "fold_0"
 
 
 def test_a_validation_case_that_was_not_predicted_is_named(trained):
@@ -161,25 +162,9 @@ def test_nnunets_folders_must_be_set(trained, monkeypatch, variable):
 
 
 @pytest.mark.parametrize("options", ["", "-p P", "-d 1", "-p P -d 1", "-p P -r R -d 1 -f 0", "-p P -f 0"])
-@pytest.mark.parametrize("task", ["isic", "synapse"])
+@pytest.mark.parametrize("task", ["labels", "isic", "synapse"])
 def test_two_folders_or_a_fold(refused, task, options):
     assert "as -p and -r, or a trained fold as -d and -f" in refused("evaluate", task, *options.split())
-
-
-@pytest.mark.parametrize(
-    ("name", "year"),
-    [
-        ("Dataset118_ISIC2018", "isic18"),
-        ("Dataset117_ISIC2017", "isic17"),
-        ("Dataset001_isic-17", "isic17"),
-        ("Dataset019_ISIC2019", None),
-        ("Dataset180_ISIC180", None),
-        ("Dataset017_Synapse", None),
-    ],
-)
-def test_a_dataset_is_one_of_the_papers_by_its_name(name, year):
-    assert isic_year(name) == year
-    assert is_synapse(name) == ("Synapse" in name)
 
 
 @pytest.mark.parametrize(

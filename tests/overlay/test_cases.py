@@ -115,7 +115,7 @@ def test_a_trained_fold_brings_predictions_references_and_names(study, tmp_path,
     (case,) = source.cases()
     assert case.channels == (tmp_path / "raw" / dataset / "imagesTr" / "ISIC_1_0000.png",)
     assert case.reference.parent.name == "gt_segmentations"
-    assert source.dataset_json["labels"]["lesion"] == 1
+    assert source.dataset_json.labels == {"lesion": (1,)}
     assert source.not_predicted == ()  # the training cases are none of the validation
     assert fold_source(study.images, *fold).cases()[0].channels[0].parent == study.images
 

@@ -71,13 +71,13 @@ def test_dice_in_the_title_is_that_of_evaluate_isic(three, run, titles):
     assert dict(titles) == evaluated
 
 
-def test_dice_in_the_title_is_that_of_evaluate_synapse(study, run, titles):
+def test_dice_in_the_title_is_that_of_evaluate_labels(study, run, titles):
     random = np.random.default_rng(0)
     reference = random.integers(0, 3, (6, 7, 8)).astype(np.uint8)  # without label 3
     prediction = np.where(random.random(reference.shape) < 0.7, reference, 0).astype(np.uint8)
     study.volume("a", prediction, reference)
     study.dataset_json(labels={"background": 0, "liver": 1, "spleen": 2, "aorta": 3}, file_ending=".nii.gz")
-    run("evaluate", "synapse", "-p", study.predictions, "-r", study.references, "-np", 1)
+    run("evaluate", "labels", "-p", study.predictions, "-r", study.references, "-np", 1)
     with (study.predictions / "metrics" / "metrics.csv").open() as file:
         (row,) = csv.DictReader(file)
     dice = [float(row[f"{organ} dice"]) for organ in ("liver", "spleen", "aorta") if row[f"{organ} dice"]]

@@ -92,7 +92,8 @@ def test_every_label_has_a_colour_wherever_it_is(study, rectangle, pixels_of):
 
 
 def test_a_region_is_drawn_around_all_its_values(study, rectangle, pixels_of):
-    study.dataset_json(labels={"background": 0, "whole": [1, 2], "core": [2]}, file_ending=".png")
+    labels = {"background": 0, "whole": [1, 2], "core": [2]}
+    study.dataset_json(labels=labels, regions_class_order=[1, 2], file_ending=".png")
     study.photograph("a", rectangle(SHAPE, (100, 300), (100, 400)) + rectangle(SHAPE, (150, 200), (200, 300)))
     study.draw(with_references=False)
     for colour, box in zip(PALETTE, (((100, 300), (100, 400)), ((150, 200), (200, 300))), strict=False):
