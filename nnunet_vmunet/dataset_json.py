@@ -20,6 +20,9 @@ MAX_LABEL = 255  # label images are read as uint8
 # Our readers of photographs, by the channels that each of them gives (see image_io.py).
 READERS = {1: "WholeGreyImage2DIO", 3: "WholeImage2DIO", 4: "WholeRGBAImage2DIO"}
 
+# Endings of label images that come back with other values than were written.
+_LOSSY_ENDINGS = (".jpg", ".jpeg")
+
 # Values by the name of the label, which has one, or of the region, which may have several.
 Labels = dict[str, tuple[int, ...]]
 
@@ -72,8 +75,17 @@ class DatasetJson:
         """Whether the first channel holds Hounsfield units."""
         return bool(self.channels) and self.channels[0].lower() == "ct"
 
+    def refuse_lossy_ending(self) -> None:
+        """Raise InputError where masks would be written as JPEG, which changes their labels."""
+        if (self.file_ending or "").lower() in _LOSSY_ENDINGS:
+            raise InputError(
+                f'{self.file} gives "file_ending": "{self.file_ending}", and JPEG changes the labels in masks: write '
+                "the dataset anew, with `nnunet-vmunet convert pairs --images imagesTr --masks labelsTr`"
+            )
+
     def refuse_untrainable(self) -> None:
         """Raise InputError for what nnU-Net reads otherwise, or not at all, when it trains."""
+        self.refuse_lossy_ending()
         if not self.channels:
             raise InputError(f'{self.file} names no channels: add "channel_names": {{"0": NAME, ...}}')
         if not self.labels:

@@ -9,7 +9,7 @@ PACKAGE = Path(nnunet_vmunet.__file__).parent
 IMPORTS = {
     "plans": "models",
     "cli": "dataset_conversion demo doctor evaluation overlay register weights",
-    "dataset_conversion": "files",
+    "dataset_conversion": "dataset_json files",
     "dataset_json": "files",
     "demo": "overlay synthetic_lesions",
     "doctor": "ops register",

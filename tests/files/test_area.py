@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from nnunet_vmunet.files.area import area_average, at_least_half
+from nnunet_vmunet.files.area import area_average, most_of_area
 
 
 def test_whole_pixels_are_averaged():
@@ -40,18 +40,18 @@ def test_channels_stay_apart():
     ids=["half", "quarter", "two_thirds", "one_third"],
 )
 def test_at_least_half_of_one_cell(mask, expected):
-    np.testing.assert_array_equal(at_least_half(np.array(mask, np.uint8), (1, 1)), [[expected]])
+    np.testing.assert_array_equal(most_of_area(np.array(mask, np.uint8), (1, 1)), [[expected]])
 
 
 def test_exactly_half_across_cut_pixels_is_lesion():
     # Cells of 2 × 7/3 pixels whose upper half is lesion: floating-point sums of thirds may end just below a half.
     mask = np.zeros((2, 7), np.uint8)
     mask[0] = 1
-    np.testing.assert_array_equal(at_least_half(mask, (1, 3)), [[1, 1, 1]])
+    np.testing.assert_array_equal(most_of_area(mask, (1, 3)), [[1, 1, 1]])
 
 
 def test_masks_can_be_enlarged():
-    np.testing.assert_array_equal(at_least_half(np.array([[0, 1]], np.uint8), (2, 4)), [[0, 0, 1, 1]] * 2)
+    np.testing.assert_array_equal(most_of_area(np.array([[0, 1]], np.uint8), (2, 4)), [[0, 0, 1, 1]] * 2)
 
 
 @pytest.mark.parametrize("shape", [(7, 5), (1, 1), (13, 40), (6, 6)], ids=str)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from nnunet_vmunet.errors import InputError
-from nnunet_vmunet.files.photographs import photographs_in, read_photograph, upright_size, write_png
+from nnunet_vmunet.files.photographs import photographs_in, read_header, read_photograph, write_png
 
 ORIENTATION = 0x0112
 
@@ -37,7 +37,7 @@ def test_exif_orientation_is_applied(tmp_path, orientation, suffix):
     file = tmp_path / f"photo.{suffix}"
     Image.fromarray(np.ascontiguousarray(STORED[orientation])).save(file, exif=exif)
     np.testing.assert_array_equal(read_photograph(file), UPRIGHT)
-    assert upright_size(file) == (4, 6)
+    assert read_header(file).upright_size == (4, 6)
 
 
 @pytest.mark.parametrize("compression", [None, "tiff_lzw"], ids=["plain", "lzw"])
@@ -52,7 +52,7 @@ def test_a_tiff_of_any_mode_that_lies_sideways(tmp_path, mode, compression):
         UPRIGHT[..., :1].repeat(3, axis=2) if mode == "I;16" else np.asarray(upright.convert(mode).convert("RGB"))
     )
     np.testing.assert_array_equal(read_photograph(file), expected)
-    assert upright_size(file) == (4, 6)
+    assert read_header(file).upright_size == (4, 6)
 
 
 def test_exif_orientation_of_a_jpeg_that_is_decoded_at_reduced_size(tmp_path):
@@ -156,7 +156,7 @@ def test_a_progressive_jpeg_is_the_same_picture(tmp_path):
 @pytest.mark.parametrize("name", ["photo.jpg", "photo.png", "photo.tif", "photo.bmp"])
 def test_lines_and_single_pixels(tmp_path, name, size):
     file = saved(tmp_path, Image.new("RGB", size, (9, 9, 9)), name)
-    assert upright_size(file) == size[::-1]
+    assert read_header(file).upright_size == size[::-1]
     for side in (None, 1, 256):
         photograph = read_photograph(file, side)
         assert photograph.shape == ((side, side, 3) if side else (*size[::-1], 3))
@@ -180,7 +180,7 @@ def test_a_header_that_claims_too_many_pixels_is_refused(tmp_path):
     content[16:24] = struct.pack(">II", 20_000, 20_000)
     content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
     (tmp_path / "photo.png").write_bytes(content)
-    for read in (upright_size, read_photograph):
+    for read in (read_header, read_photograph):
         with pytest.raises(InputError, match=r"photo\.png claims to be too large.*400000000 pixels"):
             read(tmp_path / "photo.png")
 
