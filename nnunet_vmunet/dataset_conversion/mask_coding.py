@@ -55,6 +55,7 @@ def decide_coding(surveys: Sequence[MaskSurvey], options: MaskOptions) -> tuple[
 def _by_colours(surveys: Sequence[MaskSurvey], options: MaskOptions) -> tuple[MaskCoding, str]:
     values = {_BACKGROUND: BLACK, **_named_values(options.colours or "", "--colours", _colour)}
     ignored = _ignored(options, lambda text: _colour(text) if text.startswith("#") else _grey(text) * GREY_STEP)
+    _refuse_two_meanings(values, ignored, hex_colour)
     seen = [(survey.path, _as_colours(survey)) for survey in surveys]
     _refuse_unknown(surveys, seen, {*values.values(), *ignored}, hex_colour, "--colours 'NAME=#rrggbb,...'")
     _refuse_absent(seen, ignored, options)
@@ -127,11 +128,12 @@ def _by_numbers(
     white = next((white for white in (1, WHITE, DEEP_WHITE) if found <= {BLACK, white}), None)
     if options.labels is not None:
         values = _given_values(options.labels, white)
+        _refuse_two_meanings(values, ignored, str)
         _refuse_unknown(surveys, seen, {*values.values(), *ignored}, str, "--labels 'NAME=VALUE,...'")
     elif white is not None:
         values = {_BACKGROUND: BLACK, "label 1": white}
     else:
-        _refuse_what_may_mean_several_things(surveys, seen, found)
+        _refuse_what_may_mean_several_things(surveys, seen, found, kind)
         values = {_BACKGROUND: BLACK, **{f"label {value}": value for value in sorted(found - {BLACK})}}
     _refuse_absent(seen, ignored, options)
     _refuse_nothing_to_learn(seen, values, ignored)
@@ -154,14 +156,16 @@ def _given_values(labels: str, white: int | None = None) -> dict[str, int]:
     return {_BACKGROUND: BLACK, **values}
 
 
-def _refuse_what_may_mean_several_things(surveys: Sequence[MaskSurvey], seen: Seen, found: set[int]) -> None:
+def _refuse_what_may_mean_several_things(
+    surveys: Sequence[MaskSurvey], seen: Seen, found: set[int], kind: Kind
+) -> None:
     if found == {BLACK, 1, WHITE}:
         one, white = (next(path for path, counts in seen if value in counts) for value in (1, WHITE))
         raise InputError(
             f"{one} holds the value 1 and {white} 255: give --threshold 1 if both are foreground, or --ignore 255 if "
             "255 is to be left out"
         )
-    is_lossy = any(survey.is_lossy for survey in surveys)
+    is_lossy = any(survey.is_lossy and set(survey.counts) - {BLACK, WHITE} for survey in surveys)
     others = sum(survey.others for survey in surveys)
     if found == set(range(len(found))) and len(found) <= _MOST_UNNAMED + 1 and not is_lossy and not others:
         return
@@ -176,10 +180,10 @@ def _refuse_what_may_mean_several_things(surveys: Sequence[MaskSurvey], seen: Se
         )
     names = ",".join(f"NAME={value}" for value in sorted(found - {BLACK})[:3])
     ignore = ", --ignore 255 if 255 is to be left out" if WHITE in found and len(found) > 3 else ""
+    grey = f", --threshold {threshold} if they should be black and white but for {share:.2%} grey pixels"
     raise InputError(
         f"{worst} is neither black and white nor a label map without a gap, the masks hold {counts_text(total)}: give "
-        f"--labels '{names}' (and background=VALUE if that is not 0){ignore}, or, if they should be black and white "
-        f"but for {share:.2%} grey pixels, --threshold {threshold}"
+        f"--labels '{names}' (and background=VALUE if that is not 0){ignore}{grey if kind == 'grey values' else ''}"
     )
 
 
@@ -282,6 +286,16 @@ def _grey(text: str) -> int:
     if not text.isdecimal() or int(text) > DEEP_WHITE:
         raise InputError(f"{text} is no grey value: give a number from 0 to {DEEP_WHITE}")
     return int(text)
+
+
+def _refuse_two_meanings(values: dict[str, int], ignored: set[int], text: Callable[[int], str]) -> None:
+    for name, value in values.items():
+        if value in ignored:
+            raise InputError(f"{text(value)} is both {name} and --ignore: give one of the two another value")
+        if value == values[_BACKGROUND] and name != _BACKGROUND:
+            raise InputError(
+                f"{text(value)} is the background, not {name}: say what the background is, as background=..."
+            )
 
 
 def _ignored(options: MaskOptions, read: Callable[[str], int]) -> set[int]:

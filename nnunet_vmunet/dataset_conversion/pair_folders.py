@@ -80,7 +80,7 @@ def pairs_below(folder: Path) -> Pairs:
     if not os.path.isdir(folder):
         raise InputError(f"{folder} is no folder: give the one that holds images and masks as -i")
     pairs, groups = Pairs(), _grouped(folder)
-    for (part, _), group in sorted(groups.items()):
+    for (part, _), group in sorted(groups.items(), key=lambda item: (PARTS.index(item[0][0]), item[0])):
         _add_group(pairs, part, group, folder)
     if not any(pairs.parts.values()):
         raise InputError(
