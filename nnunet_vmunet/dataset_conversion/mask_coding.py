@@ -200,8 +200,8 @@ def _by_threshold(surveys: Sequence[MaskSurvey], options: MaskOptions, threshold
     for survey in surveys:
         if set(survey.counts) == {BLACK, 1} and threshold > 1 and not survey.is_lossy:
             raise InputError(
-                f"{survey.path} holds 0 and 1, all of it below --threshold {threshold}: give --threshold 1, or save it "
-                "with 0 and 255"
+                f"{survey.path} holds 0 and 1, all of it below the threshold {threshold}: save it with 0 and 255, or "
+                "give --threshold 1"
             )
     ignored = _ignored(options, _grey)
     seen = [(survey.path, survey.counts) for survey in surveys]

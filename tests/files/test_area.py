@@ -60,3 +60,25 @@ def test_equals_brute_force_supersampling(shape):
     fine = pixels.repeat(shape[0], axis=0).repeat(shape[1], axis=1).astype(float)
     means = fine.reshape(shape[0], 13, shape[1], 10).mean(axis=(1, 3))
     np.testing.assert_array_equal(area_average(pixels, shape), np.floor(means + 0.5))
+
+
+def test_16_bits_are_averaged_in_16_bits():
+    pixels = np.array([[65535, 65534, 4, 5]], np.uint16)
+    averaged = area_average(pixels, (1, 2))
+    np.testing.assert_array_equal(averaged, [[65535, 5]])  # halves round up
+    assert averaged.dtype == np.uint16
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [([[0, 1, 2, 2]], 2), ([[0, 0, 1, 2]], 0), ([[0, 3, 3, 0]], 3), ([[1, 1, 7, 7]], 7), ([[5]], 5)],
+    ids=["most", "background", "a_tie", "a_tie_of_labels", "one"],
+)
+def test_the_label_with_most_of_a_cell(labels, expected):
+    np.testing.assert_array_equal(most_of_area(np.array(labels, np.uint8), (1, 1)), [[expected]])
+
+
+def test_no_label_appears_between_two_others():
+    labels = np.array([[0, 0, 2, 2], [0, 0, 2, 2]], np.uint8)
+    for shape in ((3, 3), (2, 3), (7, 9)):
+        assert set(np.unique(most_of_area(labels, shape))) == {0, 2}
