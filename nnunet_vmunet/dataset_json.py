@@ -20,6 +20,7 @@ MAX_LABEL = 255  # label images are read as uint8
 # Our readers of photographs, by the channels that each of them gives (see image_io.py).
 READERS = {1: "WholeGreyImage2DIO", 3: "WholeImage2DIO", 4: "WholeRGBAImage2DIO"}
 
+# Endings of label images that come back with other values than were written.
 LOSSY = (".jpg", ".jpeg", ".jfif")
 
 # Values by the name of the label, which has one, or of the region, which may have several.
@@ -74,11 +75,19 @@ class DatasetJson:
         """Whether the first channel holds Hounsfield units."""
         return bool(self.channels) and self.channels[0].lower() == "ct"
 
+    def refuse_lossy_ending(self) -> None:
+        """Raise InputError where masks would be written as JPEG, which changes their labels."""
+        if (self.file_ending or "").lower() in LOSSY:
+            raise InputError(
+                f'{self.file} gives "file_ending": "{self.file_ending}", and JPEG changes the labels in masks: write '
+                "the dataset anew, with `nnunet-vmunet convert pairs --images imagesTr --masks labelsTr`"
+            )
+
     def refuse_untrainable(self) -> None:
         """Raise InputError for what nnU-Net reads otherwise, or not at all, when it trains."""
+        self.refuse_lossy_ending()
         if not self.channels:
             raise InputError(f'{self.file} names no channels: add "channel_names": {{"0": NAME, ...}}')
-        refuse_lossy(self.file_ending or "", self.file)
         if not self.labels:
             raise InputError(f'{self.file} names no label but the background: add one, as in "lesion": 1')
         if self.is_old_style:
@@ -97,15 +106,12 @@ class DatasetJson:
                 )
 
 
-def refuse_lossy(ending: str, file: Path) -> None:
-    """Raise InputError where label images end so as to be JPEG files, whose values are others than those written.
-
-    file: what the message names, the label image or the dataset.json that says how label images end.
-    """
-    if ending.lower() in LOSSY:
+def refuse_lossy(label_image: Path) -> None:
+    """Raise InputError for a label image whose name ends as a JPEG file's: what is read differs from what was written."""
+    if label_image.suffix.lower() in LOSSY:
         raise InputError(
-            f"{file}: label images that end with {ending} come back with other values than were written: convert the "
-            "dataset to PNG, with nnunet-vmunet convert pairs"
+            f"{label_image} would be a JPEG file, which changes the labels: write label images as PNG, and convert "
+            "a dataset of JPEG masks with `nnunet-vmunet convert pairs`"
         )
 
 

@@ -58,7 +58,7 @@ class WholeImageIO(NaturalImage2DIO):
         Raises:
             InputError: the file has more than one channel, or is a JPEG.
         """
-        refuse_lossy(Path(seg_fname).suffix, Path(seg_fname))
+        refuse_lossy(Path(seg_fname))
         seg = io.imread(seg_fname)
         if seg.ndim != 2:
             raise InputError(f"{seg_fname} has shape {seg.shape}: a label map is a grey image, one value per pixel")
@@ -71,7 +71,7 @@ class WholeImageIO(NaturalImage2DIO):
             InputError: the file would be a JPEG.
         """
         output = Path(output_fname)
-        refuse_lossy(output.suffix, output)
+        refuse_lossy(output)
         # A folder, because the ending of a file's name decides its format, and tools take every file that ends so.
         folder = output.with_name(f".{output.name}.partial")
         folder.mkdir(exist_ok=True)

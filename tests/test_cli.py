@@ -25,6 +25,7 @@ def test_wrong_arguments_exit_with_2(arguments):
         "convert",
         "convert isic17",
         "convert images",
+        "convert pairs",
         "convert synapse",
         "evaluate",
         "evaluate labels",

@@ -113,3 +113,10 @@ def test_a_file_that_is_no_json_is_named(tmp_path):
     (tmp_path / "dataset.json").write_text('{"labels": ')
     with pytest.raises(InputError, match=r"dataset\.json cannot be read, copy it again"):
         read_dataset_json(tmp_path / "dataset.json")
+
+
+@pytest.mark.parametrize("ending", [".jpg", ".JPEG"])
+def test_masks_may_not_be_written_as_jpeg(ending):
+    content = {**CHANNELS, "labels": {"background": 0, "lesion": 1}, "file_ending": ending}
+    with pytest.raises(InputError, match=rf'"file_ending": "{ending}", and JPEG changes the labels.*convert pairs'):
+        parse_dataset_json(content, FILE).refuse_untrainable()

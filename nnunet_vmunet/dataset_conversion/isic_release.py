@@ -10,6 +10,7 @@ from pathlib import Path
 from ..errors import InputError
 from ..files.listing import by_case
 from ..files.photographs import photographs_in
+from .picture_dataset import Case
 from .release_folders import find_folder, folders_in, innermost, missing_folder, refuse_unpaired
 
 _IMAGE_FOLDER = {2017: "ISIC-2017_{}_Data", 2018: "ISIC2018_Task1-2_{}_Input"}
@@ -20,15 +21,6 @@ _ARCHIVE_FOLDERS = ("train/images", "train/masks", "val/images", "val/masks")
 
 # How deep below -i the folders may lie: mirrors wrap them in one or two folders of their own.
 _DEPTH = 3
-
-
-@dataclass(frozen=True)
-class Case:
-    """An image and its mask; a test release may have no masks."""
-
-    name: str
-    image: Path
-    mask: Path | None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""nnU-Net's raw dataset folder: where it lies, what it is called, its split, and the two JSON files in it."""
+"""nnU-Net's raw dataset folder: where it lies, what it is called, and the two JSON files in it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,9 @@ import json
 import os
 from pathlib import Path
 
-import numpy as np
-
 from ..errors import InputError
 from ..files.nnunet import json_text, nnunet_folder
-
-Fold = dict[str, list[str]]
-
-SEED = 0
-
-# How many of how many cases the paper trained on: ISIC17 and ISIC18, training and validation release together.
-_PAPER_TRAINING_COUNTS = {2150: 1500, 2694: 1886}
+from .splits import Fold
 
 
 def new_dataset_folder(dataset_id: int, name: str) -> Path:
@@ -41,21 +33,6 @@ def write_dataset_json(folder: Path, content: dict) -> None:
 def write_splits(folder: Path, folds: list[Fold]) -> None:
     """Write splits_final.json, which nnU-Net's planner copies: `nnUNetv2_train ID 2d 0` trains on the first fold."""
     (folder / "splits_final.json").write_text(json_text(folds))
-
-
-def seeded_split(names: list[str]) -> Fold:
-    """Split 7:3, at least one case on either side; the same names give the same split everywhere.
-
-    Raises:
-        InputError: fewer than 2 names.
-    """
-    if len(names) < 2:
-        raise InputError(f"{', '.join(names)} alone cannot be split for training and validation: give 2 cases or more")
-    count = _PAPER_TRAINING_COUNTS.get(len(names), round(0.7 * len(names)))
-    count = min(max(count, 1), len(names) - 1)
-    # RandomState rather than default_rng: NumPy promises never to change its stream.
-    shuffled = np.random.RandomState(SEED).permutation(sorted(names)).tolist()
-    return {"train": sorted(shuffled[:count]), "val": sorted(shuffled[count:])}
 
 
 def note_on_earlier_preprocessing(dataset_name: str, folds: list[Fold] | None) -> str | None:

@@ -12,15 +12,9 @@ from ..errors import InputError
 from ..files.atomic import atomic_folder
 from ..files.processes import check_num_processes, progress, run_parallel
 from . import synapse_preprocessed, synapse_raw
-from .raw_dataset import (
-    Fold,
-    new_dataset_folder,
-    next_steps,
-    note_on_earlier_preprocessing,
-    write_dataset_json,
-    write_splits,
-)
+from .raw_dataset import new_dataset_folder, next_steps, note_on_earlier_preprocessing, write_dataset_json, write_splits
 from .release_folders import folders_in
+from .splits import Fold
 from .synapse_benchmark import (
     CASES,
     TEST_CASES,
@@ -162,6 +156,7 @@ def _dataset_json(form: ModuleType, organs: int, fold: Fold) -> dict:
         "reference": "https://www.synapse.org/Synapse:syn3193805",
         "licence": "as stated by Synapse for BTCV",
         "converted_by": "nnunet-vmunet",
+        "release": "synapse",  # every case is one of the published ones: others are refused
         "split": _split_text(fold),
         "channel_names": {"0": form.CHANNEL},
         "labels": organ_labels(organs),

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from .raw_dataset import Fold
+from .splits import Fold
 
 # In the released label maps the first organ is 1; 0 is background.
 BTCV_ORGANS = (

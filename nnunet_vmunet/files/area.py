@@ -11,20 +11,28 @@ Extent = tuple[Fraction, Fraction]
 
 
 def area_average(pixels: np.ndarray, shape: tuple[int, int], extent: Extent | None = None) -> np.ndarray:
-    """Average (H, W, ...) uint8 pixels over a grid of `shape` = (rows, columns) cells, to (*shape, ...) uint8.
+    """Average (H, W, ...) pixels, uint8 or uint16, over a grid of `shape` = (rows, columns) cells, to (*shape, ...).
 
     An old pixel counts by the part of it that lies inside a cell.
 
     `extent`: how far the grid reaches over the old pixels, where that is not exactly (H, W).
     """
     sums, cell = _area_sums(pixels, shape, extent)
-    return ((2 * sums + cell) // (2 * cell)).astype(np.uint8)
+    return ((2 * sums + cell) // (2 * cell)).astype(pixels.dtype)
 
 
-def at_least_half(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Bring a mask of 0 and 1 to `shape`: 1 where at least half of a cell's area is 1. Exact, also when enlarging."""
-    sums, cell = _area_sums(mask, shape, None)
-    return (2 * sums >= cell).astype(np.uint8)
+def most_of_area(labels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Bring (H, W) uint8 labels to `shape`: in each cell the label with the largest part, of equal ones the highest.
+
+    Of 0 and 1 it is therefore 1 where at least half of the cell's area is. Exact, also when enlarging.
+    """
+    result = np.zeros(shape, np.uint8)
+    largest = np.zeros(shape, np.int64)
+    for label in np.unique(labels):
+        sums, _ = _area_sums(labels == label, shape, None)
+        result[sums >= largest] = label
+        largest = np.maximum(largest, sums)
+    return result
 
 
 def _area_sums(pixels, shape, extent) -> tuple[np.ndarray, int]:

@@ -27,6 +27,30 @@ def datasets_called(dataset: str, place: Path) -> list[Path]:
     return sorted(folder for folder in place.glob("*") if folder.is_dir() and named.fullmatch(folder.name))
 
 
+def dataset_file(dataset: str) -> Path:
+    """The dataset.json of a dataset, an id or a whole name: in nnUNet_raw, nnUNet_preprocessed or with a trained model.
+
+    Raises:
+        InputError: there is none, or nnU-Net knows two datasets by that id.
+    """
+    variables = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
+    places = [place for place in map(nnunet_folder, variables) if place is not None]
+    if not places:
+        raise InputError(f"-d {dataset}: none of {', '.join(variables)} is set, export the one that holds the dataset")
+    folders = [folder for place in places for folder in datasets_called(dataset, place)]
+    names = sorted({folder.name for folder in folders})
+    if len(names) > 1:
+        raise InputError(f"-d {dataset} is {' and '.join(names)}: give the whole name of one")
+    files = [file for folder in folders for file in (folder / "dataset.json", *sorted(folder.glob("*/dataset.json")))]
+    found = next((file for file in files if file.is_file()), None)
+    if found is None:
+        looked = ", ".join(map(str, places))
+        raise InputError(
+            f"-d {dataset}: no dataset.json of it is in {looked}, give another id or set nnU-Net's variables"
+        )
+    return found
+
+
 def read_json(file: Path, kind: type[Content]) -> Content:
     """Read a JSON file that nnU-Net writes, which holds a dict or a list.
 

@@ -43,6 +43,15 @@ def _preprocessed(root: Path, cases: int) -> None:
     SynapseReleases(root).preprocessed({27: 3, 28: cases}, [1, 2], shape=(2, 3))
 
 
+def _pairs(root: Path, cases: int) -> None:
+    for part, numbers in (("train", range(cases - 1)), ("val", [cases - 1])):
+        images, masks = root / part / "images", root / part / "masks"
+        for folder in (images, masks):
+            folder.mkdir(parents=True)
+        for number in numbers:
+            TINY.save(f"polyp{number}", number, images, masks, ".jpg", "_mask.png")
+
+
 def _photographs(root: Path, cases: int) -> None:
     for number in range(cases):
         TINY.photograph(number).save(root / f"IMG_{number:04d}.jpg")
@@ -56,6 +65,7 @@ CONVERTERS = {
         Converter("isic18_archive", _archive, ("isic18", "--size", 8), "Dataset118_ISIC2018"),
         Converter("synapse_raw", _raw, ("synapse", "--partial"), "Dataset118_Synapse"),
         Converter("synapse_preprocessed", _preprocessed, ("synapse", "--partial"), "Dataset118_Synapse"),
+        Converter("pairs", _pairs, ("pairs", "--name", "Polyps"), "Dataset118_Polyps"),
         Converter("images", _photographs, ("images",), "photographs"),
     )
 }

@@ -183,6 +183,90 @@ def test_official_folders_get_a_seeded_split_that_is_called_that(convert, releas
     assert note in convert.out
 
 
+def soften(mask: Path) -> np.ndarray:
+    """As the authors' archive has been resized: grey along the edges."""
+    soft = Image.open(mask).resize((64, 64), Image.Resampling.BILINEAR)
+    soft.save(mask)
+    Image.open(mask.parent.parent / "images" / mask.name).resize((64, 64)).save(
+        mask.parent.parent / "images" / mask.name
+    )
+    return np.asarray(soft)
+
+
+def test_the_archives_grey_masks_are_taken_at_128_and_counted(convert, releases):
+    releases.archive(train=2, val=1)
+    masks = {file.stem: soften(file) for file in releases.root.glob("*/masks/*.png")}
+    dataset = convert("--size", "native")
+    for name, soft in masks.items():
+        label = np.asarray(Image.open(dataset / f"labelsTr/{name}.png"))
+        np.testing.assert_array_equal(label, soft >= 128)
+    grey = sum(int(((mask != 0) & (mask != 255)).sum()) for mask in masks.values())
+    assert grey > 0
+    assert f"Masks: 128 and above is lesion; {grey} of {3 * 64 * 64} pixels (" in convert.out
+    assert dataset_json(dataset)["labels"] == {"background": 0, "lesion": 1}
+    assert dataset_json(dataset)["release"] == "isic18"
+
+
+def test_coloured_masks_in_the_archive_are_refused(refuse, releases):
+    releases.archive(train=2, val=1)
+    Pictures().photograph(0).save(releases.root / "train/masks/ISIC_0000000.png")
+    assert "ISIC_0000000.png is a mask with colours" in refuse()
+
+
+def test_a_mask_of_0_and_1_in_the_archive_is_read_as_that(convert, releases):
+    """Beside masks of 0 and 255; the authors' code would see an empty one."""
+    releases.archive(train=2, val=1)
+    file = releases.root / "train/masks/ISIC_0000000.png"
+    truth = np.asarray(Image.open(file)) // 255
+    Image.fromarray(truth).save(file)
+    label = np.asarray(Image.open(convert("--size", "native") / "labelsTr/ISIC_0000000.png"))
+    np.testing.assert_array_equal(label, truth)
+
+
+@pytest.mark.parametrize(("source", "year"), [("isic17", 2017), ("isic18", 2018)])
+def test_a_dataset_says_which_release_it_is_and_how_it_was_made(convert, releases, source, year):
+    releases.official(year, training=3)
+    content = dataset_json(convert(source=source, dataset=f"Dataset118_ISIC{year}"))
+    assert (content["release"], content["size"], content["exif"]) == (source, 256, "none")
+
+
+def test_polyps_in_folders_of_the_release_are_not_the_release(convert, releases):
+    releases.official(training=3)
+    for folder, ending in zip(releases.part("Training"), (".jpg", "_segmentation.png"), strict=True):
+        first(folder).rename(folder / f"polyp_1{ending}")
+    content = dataset_json(convert("--size", "native"))
+    assert "release" not in content
+    assert content["size"] == "native"
+
+
+def save_turned(file: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.open(file).save(file, exif=exif, quality=95)
+
+
+@pytest.mark.parametrize("choice", ["apply", "ignore"])
+def test_an_image_that_its_file_says_to_turn_by_180_degrees_needs_a_choice(convert, refuse, releases, choice):
+    releases.official(training=2)
+    image = first(releases.part("Training")[0])
+    save_turned(image, 3)
+    assert "ISIC_0000000.jpg and " in refuse()
+    dataset = convert("--size", "native", "--exif", choice)
+    stored = np.asarray(Image.open(image))
+    expected = stored[::-1, ::-1] if choice == "apply" else stored
+    np.testing.assert_array_equal(np.asarray(Image.open(dataset / "imagesTr/ISIC_0000000_0000.png")), expected)
+    assert dataset_json(dataset)["exif"] == choice
+
+
+def test_an_image_is_left_alone_where_its_mask_was_drawn_on_the_stored_pixels(convert, releases):
+    releases.official(training=2)
+    image = first(releases.part("Training")[0])
+    save_turned(image, 6)
+    dataset = convert("--size", "native")
+    assert np.shape(Image.open(dataset / "imagesTr/ISIC_0000000_0000.png")) == (45, 60, 3)
+    assert dataset_json(dataset)["exif"] == "ignore"
+
+
 def test_split_cv_leaves_the_folds_to_nnunet(convert, releases):
     releases.official(training=5)
     dataset = convert("--split", "cv")

@@ -6,7 +6,7 @@ from PIL import Image
 
 from nnunet_vmunet.dataset_conversion.masks import read_mask
 from nnunet_vmunet.errors import InputError
-from nnunet_vmunet.files.photographs import upright_size
+from nnunet_vmunet.files.photographs import read_header
 
 LESION = np.array([[0, 1, 1], [0, 0, 1]], np.uint8)
 
@@ -39,7 +39,7 @@ def inverted_palette() -> Image.Image:
 def test_binary_masks_come_as_0_and_1(tmp_path, image):
     file = saved(tmp_path, image)
     np.testing.assert_array_equal(read_mask(file), LESION)
-    assert upright_size(file) == (2, 3)
+    assert read_header(file).upright_size == (2, 3)
 
 
 @pytest.mark.parametrize("value", [0, 255], ids=["all_black", "all_white"])
@@ -109,7 +109,7 @@ def test_a_mask_is_turned_as_its_photograph_is(tmp_path, suffix, orientation, st
     file = tmp_path / f"mask.{suffix}"
     Image.fromarray(255 * np.ascontiguousarray(stored)).save(file, exif=exif)
     np.testing.assert_array_equal(read_mask(file), LESION)
-    assert upright_size(file) == LESION.shape
+    assert read_header(file).upright_size == LESION.shape
 
 
 @pytest.mark.parametrize("name", ["mask.png", "mask.tif"])

@@ -42,6 +42,7 @@ def test_whole_raw_release(convert_synapse, synapse):
     assert content["labels"] == {name: value for value, name in enumerate(["background", *EIGHT])}
     assert content["file_ending"] == ".nii.gz"
     assert content["split"] == "the published 18 training cases and 12 test cases"
+    assert content["release"] == "synapse"
 
 
 def test_whole_preprocessed_release(shared, convert_synapse, synapse):

@@ -9,7 +9,14 @@ import pytest
 from PIL import Image
 
 from nnunet_vmunet.errors import InputError
-from nnunet_vmunet.files.photographs import photographs_in, read_photograph, upright_size, write_png
+from nnunet_vmunet.files.photographs import (
+    has_colours,
+    photographs_in,
+    read_header,
+    read_photograph,
+    write_picture,
+    write_png,
+)
 
 ORIENTATION = 0x0112
 
@@ -37,7 +44,20 @@ def test_exif_orientation_is_applied(tmp_path, orientation, suffix):
     file = tmp_path / f"photo.{suffix}"
     Image.fromarray(np.ascontiguousarray(STORED[orientation])).save(file, exif=exif)
     np.testing.assert_array_equal(read_photograph(file), UPRIGHT)
-    assert upright_size(file) == (4, 6)
+    assert read_header(file).upright_size == (4, 6)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize("orientation", STORED)
+def test_exif_orientation_may_be_left_alone(tmp_path, orientation, suffix):
+    """Of a TIFF too, which Pillow turns by itself."""
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    file = tmp_path / f"photo.{suffix}"
+    Image.fromarray(np.ascontiguousarray(STORED[orientation])).save(file, exif=exif)
+    np.testing.assert_array_equal(read_photograph(file, upright=False), STORED[orientation])
+    header = read_header(file)
+    assert (header.orientation, header.stored_size) == (orientation, STORED[orientation].shape[:2])
 
 
 @pytest.mark.parametrize("compression", [None, "tiff_lzw"], ids=["plain", "lzw"])
@@ -52,7 +72,7 @@ def test_a_tiff_of_any_mode_that_lies_sideways(tmp_path, mode, compression):
         UPRIGHT[..., :1].repeat(3, axis=2) if mode == "I;16" else np.asarray(upright.convert(mode).convert("RGB"))
     )
     np.testing.assert_array_equal(read_photograph(file), expected)
-    assert upright_size(file) == (4, 6)
+    assert read_header(file).upright_size == (4, 6)
 
 
 def test_exif_orientation_of_a_jpeg_that_is_decoded_at_reduced_size(tmp_path):
@@ -143,6 +163,88 @@ def test_big_endian_16_bit_tiff(tmp_path):
     np.testing.assert_array_equal(read_photograph(file)[..., 0], [[0x12, 0xFF]])
 
 
+GREY = np.random.default_rng(1).integers(0, 256, (4, 6), dtype=np.uint8)
+DEEP = np.random.default_rng(2).integers(0, 65536, (4, 6), dtype=np.uint16)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "P"])
+def test_grey_in_every_mode_is_read_exactly_as_grey(tmp_path, mode):
+    file = saved(tmp_path, Image.fromarray(GREY).convert("RGB" if mode == "P" else "L"))
+    if mode == "P":
+        Image.fromarray(GREY).convert("P", palette=Image.Palette.ADAPTIVE).save(file)
+    else:
+        Image.fromarray(GREY).convert(mode).save(file)
+    np.testing.assert_array_equal(read_photograph(file, channels=1), GREY)
+    assert not has_colours(file)
+    assert read_header(file).is_grey == (mode not in ("RGB", "RGBA"))
+
+
+@pytest.mark.parametrize("name", ["photo.png", "photo.tif"])
+def test_grey_of_16_bits_stays_so(tmp_path, name):
+    file = saved(tmp_path, Image.fromarray(DEEP), name)
+    found = read_photograph(file, channels=1)
+    assert found.dtype == np.uint16
+    np.testing.assert_array_equal(found, DEEP)
+    np.testing.assert_array_equal(read_photograph(file, channels=1, keep_16_bits=False), DEEP >> 8)
+    assert (read_header(file).bits, read_header(file).is_grey, read_header(file).is_cut) == (16, True, False)
+
+
+def test_grey_of_16_bits_is_resized_in_16_bits(tmp_path):
+    file = saved(tmp_path, Image.fromarray(DEEP))
+    np.testing.assert_array_equal(
+        read_photograph(file, 2, channels=1), np.floor(DEEP.reshape(2, 2, 2, 3).mean(axis=(1, 3)) + 0.5)
+    )
+    flat = saved(tmp_path, Image.fromarray(np.full((3, 5), 0x1234, np.uint16)))
+    np.testing.assert_array_equal(read_photograph(flat, 16, channels=1), np.full((16, 16), 0x1234))
+    steps = saved(tmp_path, Image.fromarray(np.array([[0, 65535]], np.uint16)))
+    grown = read_photograph(steps, 8, channels=1)
+    assert (grown[:, 0] == 0).all()  # bicubic sums lie beyond both ends
+    assert (grown[:, -1] == 65535).all()
+
+
+def test_colours_become_luminance_for_grey(tmp_path):
+    file = saved(tmp_path, Image.fromarray(UPRIGHT))
+    assert has_colours(file)
+    luminance = UPRIGHT @ np.array([0.299, 0.587, 0.114])
+    np.testing.assert_allclose(read_photograph(file, channels=1), luminance, atol=0.51)
+
+
+def test_alpha_is_kept_where_it_is_asked_for(tmp_path):
+    rgba = np.dstack([UPRIGHT, GREY])
+    file = saved(tmp_path, Image.fromarray(rgba))
+    np.testing.assert_array_equal(read_photograph(file, channels=4), rgba)
+    assert read_header(file).has_alpha
+
+
+@pytest.mark.parametrize(("colour", "channels"), [(2, 3), (6, 4), (4, 2)], ids=["rgb", "rgba", "grey_alpha"])
+def test_what_pillow_cuts_to_8_bits_is_known_from_the_header(tmp_path, colour, channels):
+    (tmp_path / "deep.png").write_bytes(png(np.zeros((2, 3, channels), np.uint16), colour))
+    assert read_header(tmp_path / "deep.png").is_cut
+    mode = {3: "RGB", 4: "RGBA", 2: "LA"}[channels]
+    assert not read_header(saved(tmp_path, Image.new(mode, (3, 2)))).is_cut
+
+
+def test_what_pillow_cuts_of_a_tiff_is_known_from_the_header(tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    tifffile.imwrite(tmp_path / "photo.tif", UPRIGHT.astype(np.uint16) * 257, photometric="rgb")
+    assert read_header(tmp_path / "photo.tif").is_cut
+    assert not read_header(saved(tmp_path, Image.fromarray(UPRIGHT), "photo.tif")).is_cut
+
+
+@pytest.mark.parametrize("ending", ["png", "bmp", "tif", "tiff", "PNG"])
+@pytest.mark.parametrize("pixels", [GREY, UPRIGHT], ids=["grey", "rgb"])
+def test_what_is_written_is_what_is_read(tmp_path, pixels, ending):
+    write_picture(pixels, tmp_path / f"photo.{ending}")
+    found = read_photograph(tmp_path / f"photo.{ending}", channels=1 if pixels.ndim == 2 else 3)
+    np.testing.assert_array_equal(found, pixels)
+
+
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_16_bits_are_written_as_such(tmp_path, ending):
+    write_picture(DEEP, tmp_path / f"photo.{ending}")
+    np.testing.assert_array_equal(read_photograph(tmp_path / f"photo.{ending}", channels=1), DEEP)
+
+
 def test_a_progressive_jpeg_is_the_same_picture(tmp_path):
     photograph = Image.fromarray(UPRIGHT).resize((64, 48))
     plain, progressive = (
@@ -156,7 +258,7 @@ def test_a_progressive_jpeg_is_the_same_picture(tmp_path):
 @pytest.mark.parametrize("name", ["photo.jpg", "photo.png", "photo.tif", "photo.bmp"])
 def test_lines_and_single_pixels(tmp_path, name, size):
     file = saved(tmp_path, Image.new("RGB", size, (9, 9, 9)), name)
-    assert upright_size(file) == size[::-1]
+    assert read_header(file).upright_size == size[::-1]
     for side in (None, 1, 256):
         photograph = read_photograph(file, side)
         assert photograph.shape == ((side, side, 3) if side else (*size[::-1], 3))
@@ -180,7 +282,7 @@ def test_a_header_that_claims_too_many_pixels_is_refused(tmp_path):
     content[16:24] = struct.pack(">II", 20_000, 20_000)
     content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
     (tmp_path / "photo.png").write_bytes(content)
-    for read in (upright_size, read_photograph):
+    for read in (read_header, read_photograph):
         with pytest.raises(InputError, match=r"photo\.png claims to be too large.*400000000 pixels"):
             read(tmp_path / "photo.png")
 
