@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import pytest
+from PIL import Image
 from studies import write_mask
 
 from nnunet_vmunet.overlay import draw, pictures
@@ -102,6 +103,14 @@ def test_what_the_reference_ignores_does_not_count(study, rectangle, titles):
     study.dataset_json(labels={"background": 0, "lesion": 1, "ignore": 2}, file_ending=".png")
     study.draw()
     assert titles == [("a", "Dice 1.000")]
+
+
+def test_a_prediction_of_several_pages_is_refused(study, rectangle, refused):
+    study.photograph("a", rectangle(SHAPE, (0, 20), (0, 60)))
+    page = Image.open(study.predictions / "a.png")
+    page.save(study.predictions / "a.tif", save_all=True, append_images=[page])
+    (study.predictions / "a.png").unlink()
+    assert "masks/a.tif holds several pages" in refused("overlay", *study.options)
 
 
 def test_a_prediction_with_the_ignore_label_is_refused(study, rectangle, refused):
