@@ -7,6 +7,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from nnunetv2.evaluation.evaluate_predictions import compute_metrics
+from nnunetv2.imageio.natural_image_reader_writer import NaturalImage2DIO
+from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 from nnunetv2.imageio.tif_reader_writer import Tiff3DIO
 from PIL import Image
 
@@ -216,6 +219,25 @@ def test_what_the_reference_ignores_is_left_out_on_both_sides(run, pairs):
         assert float(rows[0][f"{name} dice"]) == pytest.approx(2 * (p & r).sum() / (p.sum() + r.sum()))
     assert found["settings"]["ignore_label"] == 4
     assert list(found["mean_over_cases"]["labels"]["each"]) == ["right", "wall", "left"]
+
+
+@pytest.mark.parametrize("ending", [".png", ".nii.gz"])
+@pytest.mark.parametrize("labels", [FORMS["names"], FORMS["names"] | {"ignore": 4}, REGIONS], ids=len)
+def test_dice_and_iou_are_those_of_nnunets_own_summary(run, pairs, labels, ending):
+    shape, reader = ((20, 24), NaturalImage2DIO()) if ending == ".png" else ((5, 20, 24), SimpleITKIO())
+    reference = blobs(1, shape)
+    if "ignore" in labels:
+        reference[..., 18:] = labels["ignore"]
+    pairs.add(f"a{ending}", blobs(0, shape), reference)
+    pairs.dataset_json(labels=labels, regions_class_order=[1, 2, 3], file_ending=ending)
+    assert run("evaluate", "labels", *pairs.options).code == 0
+    group = "regions" if "whole" in labels else "labels"
+    files = (str(folder / f"a{ending}") for folder in (pairs.references, pairs.predictions))
+    asked = [(1, 2, 3), (2, 3), 3] if group == "regions" else [1, 2, 3]
+    summary = compute_metrics(*files, reader, asked, labels.get("ignore"))["metrics"]
+    for metric, of_nnunet in (("dice", "Dice"), ("iou", "IoU")):
+        found = means(pairs.predictions / "metrics", group, metric)
+        assert list(found.values()) == [summary[values][of_nnunet] for values in asked]
 
 
 def test_a_prediction_never_holds_the_ignore_label(refused, pairs):
