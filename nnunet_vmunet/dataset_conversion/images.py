@@ -139,10 +139,8 @@ def _convert(job: tuple[Path, Path, Wanted]) -> str | None:
     header = read_header(photograph)
     channels = wanted.channels or (1 if header.bits == 16 else 3)
     change = None
-    if channels == 4 and not (header.has_alpha and not header.is_grey):
-        raise InputError(
-            f"{photograph} has no red, green, blue and alpha as the images of -d {wanted.dataset}: add them"
-        )
+    if channels == 4 and not header.has_alpha:
+        change = "had no alpha and became opaque"
     if channels == 3 and header.bits == 16 and wanted.expands_grey and not wanted.scale_matters:
         channels = 1  # the reader makes three channels of it, and keeps the depth
     if channels == 1:

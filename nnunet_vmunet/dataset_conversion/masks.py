@@ -197,7 +197,12 @@ def _whole_numbers(pixels: np.ndarray, path: Path) -> np.ndarray:
 
 
 def _counted(pixels: np.ndarray) -> tuple[dict[int, int], int]:
-    values, counts = np.unique(pixels, return_counts=True)
+    if pixels.dtype == np.uint8:  # without sorting millions of pixels
+        counts = np.bincount(pixels.ravel(), minlength=256)
+        values = np.flatnonzero(counts)
+        counts = counts[values]
+    else:
+        values, counts = np.unique(pixels, return_counts=True)
     order = np.argsort(-counts, kind="stable")
     kept = order[:_MOST_VALUES]
     return dict(zip(values[kept].tolist(), counts[kept].tolist(), strict=True)), int(counts[order[_MOST_VALUES:]].sum())

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..files.atomic import atomic_folder
-from ..files.listing import by_case
 from ..files.processes import check_num_processes, run_parallel
 from .mask_coding import MaskOptions, decide_coding
 from .masks import survey_mask
@@ -111,8 +110,19 @@ def _with_names_of_their_own(pairs: Pairs) -> dict[str, list[Case]]:
         for part, cases in pairs.parts.items()
     }
     for cases in renamed.values():
-        by_case((case.name, case.image) for case in cases)  # refuses a repeated one
+        _refuse_one_name_of_two(cases)
     return renamed
+
+
+def _refuse_one_name_of_two(cases: Sequence[Case]) -> None:
+    """Of different images: neither may be lost."""
+    images: dict[str, Path] = {}
+    for case in cases:
+        other = images.setdefault(case.name, case.image)
+        if other is not case.image:
+            raise InputError(
+                f"{other} and {case.image} have the same name: convert one folder, or rename one and its mask"
+            )
 
 
 def _same_content(one: Path, other: Path) -> bool:

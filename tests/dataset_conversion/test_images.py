@@ -246,6 +246,13 @@ def test_a_coloured_photograph_for_a_model_of_grey_ones_becomes_grey_and_is_told
     np.testing.assert_allclose(written(output), COLOURED @ np.array([0.299, 0.587, 0.114]), atol=0.51)
 
 
+def test_a_photograph_without_alpha_for_a_model_with_it_becomes_opaque_and_is_told(photos, output, convert, dataset):
+    dataset("R", "G", "B", "A")
+    save_pixels(photos, "a.png", COLOURED)
+    assert "Note: 1 of 1 photographs had no alpha and became opaque" in convert("-d", 7)
+    np.testing.assert_array_equal(written(output), np.dstack([COLOURED, np.full((17, 31), 255)]))
+
+
 def test_16_bits_for_another_reader_of_rgb_are_cut_and_told(photos, output, convert, dataset):
     dataset("R", "G", "B")
     save_pixels(photos, "a.png", DEEP)
@@ -288,7 +295,6 @@ REFUSED = {
     "lossy": (["grey"], {"ending": ".jpg"}, GREY8, 'gives "file_ending": ".jpg", and JPEG changes the labels'),
     "volumes": (["CT"], {"ending": ".nii.gz"}, GREY8, "has files ending in .nii.gz: photographs do not"),
     "two channels": (["a", "b"], {}, GREY8, "has 2 channels: photographs have 1, 3 or 4"),
-    "no alpha": (["R", "G", "B", "A"], {}, COLOURED, "a.png has no red, green, blue and alpha"),
     "16 bits in bmp": (["grey"], {"ending": ".bmp"}, DEEP, "a.png has 16 bits, and files ending in .bmp have 8"),
     "16 bits where values count": (["noNorm"], {}, DEEP, "a.png has 16 bits, and the model of -d 7 compares values"),
 }

@@ -145,6 +145,14 @@ def test_grey_masks_by_a_threshold(decide, ending):
     assert "were grey" in line
 
 
+def test_a_jpeg_of_black_and_white_in_three_channels_has_no_colours(decide):
+    """As masks often come that somebody saved as JPEG."""
+    disc = (np.add.outer(np.arange(-20, 20) ** 2, np.arange(-20, 20) ** 2) < 200).astype(np.uint8)
+    (labels,), _, line = decide(drawn(disc, 0, 255).convert("RGB"), ending="jpg", threshold=128)
+    assert (labels != disc).mean() <= 0.005
+    assert "were grey" in line
+
+
 def test_a_threshold_with_pixels_to_ignore(decide):
     (labels,), names, _ = decide(drawn(TRUTH, 10, 200, 250, 100), threshold=150, ignore="100")
     np.testing.assert_array_equal(labels, np.array([0, 1, 1, 2])[TRUTH])

@@ -324,6 +324,17 @@ def test_the_same_image_in_two_parts_is_refused(refuse, own):
     assert "val/images/1.png are the same case" in message
 
 
+def test_two_images_of_one_name_in_one_part_are_refused_and_neither_called_superfluous(refuse, own):
+    """As where one dataset lies there as PNG and as TIFF, or each class counts from 1."""
+    for seed, place in enumerate(("PNG", "TIF")):
+        pairs(
+            own, "1", "2", images=f"{place}/Original", masks=f"{place}/Ground Truth", image=noise(12, 16, 3, seed=seed)
+        )
+    message = refuse()
+    assert "PNG/Original/1.png and " in message
+    assert "TIF/Original/1.png have the same name: convert one folder, or rename one and its mask" in message
+
+
 def test_a_file_of_validation_names(convert, own):
     pairs(own, "a", "b", "c")
     (own.parent / "val.txt").write_text("b\n")
