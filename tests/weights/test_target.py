@@ -155,6 +155,7 @@ def test_a_description_of_no_dataset(content, dataset_refused):
         {"labels": {"background": 0, "whole": [1, 2]}},
         {"channel_names": 3},
         {"channel_names": None},
+        {"labels": {"0": "background", "1": "lesion"}},
     ],
     ids=[
         "no labels",
@@ -164,6 +165,7 @@ def test_a_description_of_no_dataset(content, dataset_refused):
         "regions without order",
         "number of channels",
         "no channels",
+        "old style",
     ],
 )
 def test_a_description_of_wrong_types(wrong, dataset_refused):
