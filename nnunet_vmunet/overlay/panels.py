@@ -206,7 +206,7 @@ def _draw_contour(
         (np.arange(-1, n + 1) + 0.5) * step * drawn / length
         for n, drawn, length in zip(blocks.shape, size, mask.shape, strict=True)
     )
-    lines = axes.contour(x, y, field, [0.5], colors=colour, linewidths=line_width, corner_mask=False)
+    lines = axes.contour(x, y, field, [0.5], colors=colour, linewidths=line_width)
     # A line along the image's edge is seen in its full width.
     lines.set(linestyle=DASHED if dashed else SOLID, path_effects=shadow(line_width + 1.2), clip_on=False, snap=False)
 

@@ -126,6 +126,17 @@ def test_ignored_pixels_count_on_neither_side():
     assert found.hd95 == (1,)
 
 
+def test_what_is_ignored_right_beside_both_masks_is_seen():
+    reference = SQUARE.copy()
+    reference[:, 8:] = 2
+    pred = SQUARE.copy()
+    pred[:, 7:] = 0
+    (found,) = label_metrics(pred, reference, ignore_label=2, tolerance=0).values()
+    # Surfaces: columns 5 and 6 of the prediction; column 5 of the reference and both ends of 6 and 7, not all of 7.
+    # In both: column 5 and the ends of 6.
+    assert found["surface_dice"] == pytest.approx(2 * 7 / (10 + 9))
+
+
 def test_a_mask_whose_whole_border_is_ignored_has_no_surface():
     reference = np.full((9, 9), 2)
     reference[4, 4] = 1
