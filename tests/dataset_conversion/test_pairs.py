@@ -69,7 +69,8 @@ def pairs(folder: Path, *names: str, image=None, mask=None, images="images", mas
 
 
 def read(file: Path) -> np.ndarray:
-    return np.asarray(Image.open(file))
+    pixels = np.asarray(Image.open(file))
+    return pixels.astype(np.uint16) if pixels.dtype == np.int32 else pixels  # as Pillow 10 reads 16 bits
 
 
 def content(dataset: Path) -> dict:
