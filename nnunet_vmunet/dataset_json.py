@@ -107,7 +107,7 @@ class DatasetJson:
 
 
 def refuse_lossy(label_image: Path) -> None:
-    """Raise InputError for a label image whose name ends as a JPEG file's: other values are read than were written."""
+    """Raise InputError for a label image that would be a JPEG file: what is read is not what was written."""
     if label_image.suffix.lower() in LOSSY:
         raise InputError(
             f"{label_image} would be a JPEG file, which changes the labels: write label images as PNG, and convert "

@@ -1,7 +1,15 @@
 """The one exception that a user's input may raise, how it ends a program, and how its messages write sizes."""
 
+import os
 import sys
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing import parent_process
+from pathlib import Path
+from uuid import uuid4
+
+NOTE = "NNUNET_VMUNET_REFUSAL"  # environment variable: the file in which workers note their refusal
 
 
 class InputError(Exception):
@@ -30,14 +38,43 @@ def end_in_one_line() -> None:
     if getattr(sys.excepthook, "ends_in_one_line", False):
         return
     before = sys.excepthook
+    os.environ.setdefault(NOTE, str(Path(tempfile.gettempdir(), f"nnunet-vmunet-{uuid4().hex}")))
 
     def hook(kind, error, traceback) -> None:
-        if isinstance(error, InputError):
-            sys.exit(print_refusal(error))  # Python takes the exit code from here
+        noted = _take_note()
+        refusal = noted if kind is RuntimeError else error
+        if isinstance(refusal, InputError):
+            sys.exit(print_refusal(refusal))  # Python takes the exit code from here
         before(kind, error, traceback)
 
     hook.ends_in_one_line = True  # type: ignore[attr-defined]
     sys.excepthook = hook
+
+
+@contextmanager
+def noted_for_parent() -> Iterator[None]:
+    """In a worker process an InputError is noted for the parent, besides being raised.
+
+    nnU-Net's workers that read the images to predict hand on no exception: the parent sees that they are gone, and
+    raises a RuntimeError, in place of which `end_in_one_line` prints the note.
+    """
+    try:
+        yield
+    except InputError as error:
+        if parent_process() is not None and NOTE in os.environ:
+            with suppress(OSError), open(os.environ[NOTE], "x", encoding="utf-8") as note:  # the first one counts
+                note.write(str(error))
+        raise
+
+
+def _take_note() -> InputError | None:
+    note = Path(os.environ[NOTE])
+    try:
+        refusal = InputError(note.read_text(encoding="utf-8"))
+        note.unlink()
+    except OSError:
+        return None
+    return refusal
 
 
 def size_text(lengths: Iterable[int]) -> str:

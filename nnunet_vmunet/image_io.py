@@ -12,7 +12,7 @@ from nnunetv2.imageio.natural_image_reader_writer import NaturalImage2DIO
 from skimage import io
 
 from .dataset_json import FILE_NAME, READERS, DatasetJson, read_dataset_json, refuse_lossy
-from .errors import InputError, size_text
+from .errors import InputError, noted_for_parent, size_text
 
 __all__ = [  # what nnU-Net's search finds
     "WholeGreyImage2DIO",
@@ -35,6 +35,7 @@ class WholeImageIO(NaturalImage2DIO):
     channels: int  # that each file gives
     bring: Callable[[np.ndarray, str], np.ndarray]  # (H, W, 1 to 4) and the file's name, to (H, W, channels)
 
+    @noted_for_parent()
     def read_images(self, image_fnames: Sequence[str]) -> tuple[np.ndarray, dict]:
         """(channels · files, 1, h, w) float32, and the spacing.
 
@@ -52,6 +53,7 @@ class WholeImageIO(NaturalImage2DIO):
         channels_first = np.concatenate([image.transpose(2, 0, 1) for image in images])
         return channels_first[:, None].astype(np.float32), {"spacing": _spacing(*images[0].shape[:2])}
 
+    @noted_for_parent()
     def read_seg(self, seg_fname: str) -> tuple[np.ndarray, dict]:
         """(1, 1, h, w) float32 labels, and the spacing.
 
@@ -64,6 +66,7 @@ class WholeImageIO(NaturalImage2DIO):
             raise InputError(f"{seg_fname} has shape {seg.shape}: a label map is a grey image, one value per pixel")
         return seg[None, None].astype(np.float32), {"spacing": _spacing(*seg.shape)}
 
+    @noted_for_parent()
     def write_seg(self, seg: np.ndarray, output_fname: str, properties: dict) -> None:
         """Write the file whole or not at all: nnU-Net's --continue_prediction takes a file that exists for finished.
 

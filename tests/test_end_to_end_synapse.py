@@ -96,7 +96,8 @@ def test_synapse_from_raw_release_to_table(nnunet, shared):
         assert prediction.shape == reference.shape
         np.testing.assert_array_equal(prediction.affine, reference.affine)
 
-    log = nnunet.run("nnunet-vmunet", "evaluate", "synapse", "-d", "27", "-f", "0", "-tr", TRAINER, "-pl", PLANS)
+    fold = ("-d", "27", "-f", "0", "-tr", TRAINER, "-pl", PLANS)
+    log = nnunet.run("nnunet-vmunet", "evaluate", "synapse", *fold, "--paper", "synapse")
     print(log)
     assert re.search(r"^liver .* 94\.17$", log, re.MULTILINE)
     assert re.search(r"^mean .* 81\.08 +19\.21$", log, re.MULTILINE)

@@ -1,13 +1,14 @@
 """How an InputError ends a program that knows nothing of it, as nnU-Net's commands do."""
 
 import multiprocessing
+import os
 import pickle
 import subprocess
 import sys
 
 import pytest
 
-from nnunet_vmunet.errors import InputError
+from nnunet_vmunet.errors import NOTE, InputError
 
 PROGRAM = """
 import sys
@@ -48,3 +49,41 @@ def test_a_worker_process_hands_it_to_its_parent():
     assert str(pickle.loads(pickle.dumps(InputError("a\nb")))) == str(InputError("a\nb"))
     with multiprocessing.get_context("spawn").Pool(1) as pool, pytest.raises(InputError, match=r"a\.png is torn"):
         pool.starmap_async(refuse, [("a.png",)]).get()
+
+
+WORKERS = """
+import multiprocessing
+from nnunet_vmunet.errors import InputError, end_in_one_line, noted_for_parent
+
+@noted_for_parent()
+def read(file):
+    raise {error}
+
+if __name__ == "__main__":
+    end_in_one_line()
+    worker = multiprocessing.get_context("spawn").Process(target=read, args=("a.png",))
+    worker.start()
+    worker.join()
+    raise RuntimeError("Background workers died")  # nnU-Net's, when it predicts
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "last_line"),
+    [
+        ('InputError(f"{file} is torn: copy it again")', 2, "nnunet-vmunet: error: a.png is torn: copy it again"),
+        ('ValueError("nnU-Net\'s own")', 1, "RuntimeError: Background workers died"),
+    ],
+    ids=["refused", "something else"],
+)
+def test_a_worker_that_hands_on_nothing_leaves_its_line(tmp_path, error, code, last_line):
+    """What it leaves is gone when the program ends."""
+    script = tmp_path / "predict.py"
+    script.write_text(WORKERS.replace("{error}", error))
+    (tmp_path / "temporary").mkdir()
+    environment = os.environ | {"TMPDIR": str(tmp_path / "temporary")}
+    environment.pop(NOTE, None)
+    ended = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True)
+    assert ended.returncode == code
+    assert ended.stderr.splitlines()[-1] == last_line
+    assert not list((tmp_path / "temporary").iterdir())

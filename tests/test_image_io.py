@@ -16,6 +16,7 @@ from nnunetv2.preprocessing.resampling.default_resampling import compute_new_sha
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from PIL import Image
 from skimage import io
+from squares import write_squares
 
 from nnunet_vmunet.dataset_json import READERS
 from nnunet_vmunet.errors import InputError
@@ -269,9 +270,9 @@ def test_masks_are_no_jpeg(tmp_path, ending):
     Image.new("L", (5, 8)).save(file)
     before = file.read_bytes()
     reader = WholeImage2DIO()
-    with pytest.raises(InputError, match="come back with other values than were written"):
+    with pytest.raises(InputError, match="would be a JPEG file, which changes the labels"):
         reader.read_seg(str(file))
-    with pytest.raises(InputError, match="come back with other values than were written"):
+    with pytest.raises(InputError, match="would be a JPEG file, which changes the labels"):
         reader.write_seg(np.ones((1, 8, 5)), str(file), {})
     assert file.read_bytes() == before
 
@@ -315,3 +316,19 @@ def test_a_mask_is_complete_or_not_there_whenever_its_writing_is_killed(tmp_path
         assert list(tmp_path.iterdir()) == [file]  # and what a kill left is gone when the case is predicted again
     assert interrupted  # some of the kills did hit the writing
     assert seen == {0, 1}
+
+
+def test_nnunets_planning_ends_in_the_line_and_with_code_2(nnunet):
+    write_squares(
+        nnunet.raw / "Dataset908_Grey",
+        cases=2,
+        channel_names={"0": "grey"},
+        overwrite_image_reader_writer="WholeImage2DIO",
+    )
+    log = nnunet.folder / "log.txt"
+    planning = nnunet.start("nnUNetv2_plan_and_preprocess", "-d", "908", "-c", "2d", "-npfp", "1", log=log)
+    assert planning.wait() == 2
+    *before, last = log.read_text().splitlines()
+    assert last.startswith("nnunet-vmunet: error: ")
+    assert 'write "overwrite_image_reader_writer": "WholeGreyImage2DIO" there' in last
+    assert "Traceback" not in "".join(before)

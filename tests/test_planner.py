@@ -328,7 +328,7 @@ def test_the_trainer_obeys_the_plans_of_real_volumes(hippocampus, folders):
         ({"labels": {"0": "background", "1": "organ"}}, "names labels as nnU-Net's first version did"),
         ({"channel_names": {}}, "names no channels"),
         ({"labels": {"background": 0, "organ": 2}}, "has a label 2 and none 1"),
-        ({"file_ending": ".jpg"}, "label images that end with .jpg come back with other values"),
+        ({"file_ending": ".jpg"}, "JPEG changes the labels in masks"),
         (
             {"overwrite_image_reader_writer": "WholeImage2DIO"},
             'names 1 channel and its reader WholeImage2DIO gives 3: write "overwrite_image_reader_writer": '

@@ -17,7 +17,7 @@ def add(commands) -> None:
         type=float,
         metavar="T",
         help="for surface Dice: how far apart surfaces may lie, in mm, or in pixels where the files have no spacing "
-        "(default 2: people who outline the same organ differ by 1 to 3 mm)",
+        "(default 2: about what people differ by who outline the same organ)",
     )
     labels.set_defaults(run=_labels)
     isic = tasks.add_parser("isic", help="the paper's, of lesion masks: IoU, Dice, accuracy, specificity, sensitivity")

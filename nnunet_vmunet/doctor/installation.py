@@ -98,7 +98,7 @@ def _version(distribution: str) -> str | None:
 
 
 def check_registration() -> Iterator[Finding]:
-    """Whether nnU-Net would find the trainers, the planners and the image reader, by the files alone."""
+    """Whether nnU-Net would find the trainers, the planners and the image readers, by the files alone."""
     from .. import register
 
     name = "registration"
@@ -109,12 +109,12 @@ def check_registration() -> Iterator[Finding]:
         return
     unregistered = {path: state for path, state in register.states(nnunet).items() if state != "registered"}
     if not unregistered:
-        yield ok(name, "nnU-Net finds the trainers, the planners and the image reader")
+        yield ok(name, "nnU-Net finds the trainers, the planners and the image readers")
         return
     detail = "; ".join(f"{path.name} is {state}" for path, state in unregistered.items())
     fix = " && ".join([*_move_away(unregistered), "nnunet-vmunet register"])
     if _trainers_by_variable():
-        detail += f". The trainers are found through {register.TRAINER_VARIABLE}; planners and image reader are not"
+        detail += f". The trainers are found through {register.TRAINER_VARIABLE}; planners and image readers are not"
         yield warning(name, detail, fix)
         return
     if why_not_writable(nnunet):

@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image, ImageSequence
 
 from ..dataset_json import MAX_LABEL, DatasetJson, Labels
 from ..errors import InputError
+from ..files.nnunet import read_json
 from ..files.photographs import opened
 from ..files.processes import run_parallel
-from ..files.volumes import is_volume, read_volume
+from ..files.volumes import is_volume, read_volume, reading
 
 WHITE = 255  # of masks that are black and white pictures
+STACKS = (".tif", ".tiff")  # may hold several pages, which are nnU-Net's 3D TIFF
 _MOST_LISTED = 10
 
 
@@ -71,7 +74,7 @@ def unnamed_coding(values_of_files: Iterable[Iterable[int]]) -> Coding:
 
 
 def read_labels(path: Path, allowed: Iterable[int]) -> np.ndarray:
-    """Read as uint8: a picture as (h, w), a volume as (z, y, x), a 2D one as (1, y, x).
+    """Read as uint8: a picture as (h, w), a volume or a TIFF of several pages as (z, y, x), a 2D volume as (1, y, x).
 
     allowed: the values that the file may hold, all of 0 to 255.
 
@@ -110,11 +113,38 @@ def _unique(values: np.ndarray) -> set:
     return set().union(*(np.unique(part).tolist() for part in values))
 
 
+def stack_spacing(path: Path) -> tuple[float, ...] | None:
+    """Of a TIFF of several pages (z, y, x), from the NAME.json that nnU-Net puts beside it; None where there is none.
+
+    Raises:
+        InputError: the file holds no spacing.
+    """
+    beside = path.with_suffix(".json")
+    if not beside.is_file():
+        return None
+    spacing = read_json(beside, dict).get("spacing")
+    if not isinstance(spacing, list) or len(spacing) != 3 or not all(_is_positive(side) for side in spacing):
+        raise InputError(f"{beside} holds the spacing {spacing!r}: nnU-Net writes three positive numbers there")
+    return tuple(map(float, spacing))
+
+
+def _is_positive(value) -> bool:
+    return isinstance(value, (int, float)) and 0 < value < np.inf
+
+
 def _read_picture(path: Path) -> np.ndarray:
+    if path.suffix.lower() in STACKS:
+        with reading(path, "as an image"), Image.open(path) as image:
+            if getattr(image, "n_frames", 1) > 1:
+                return np.stack([_grey(page, path) for page in ImageSequence.Iterator(image)])
     with opened(path) as image:
-        if image.mode not in ("1", "L") and image.mode[0] != "I":
-            raise InputError(f"{path} is an image of mode {image.mode}: a label image is grey, one value per pixel")
-        return np.asarray(image)
+        return _grey(image, path)
+
+
+def _grey(image: Image.Image, path: Path) -> np.ndarray:
+    if image.mode not in ("1", "L") and image.mode[0] != "I":
+        raise InputError(f"{path} is an image of mode {image.mode}: a label image is grey, one value per pixel")
+    return np.array(image)
 
 
 def _listed(values: list) -> str:

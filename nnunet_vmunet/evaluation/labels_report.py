@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from ..files.processes import run_parallel
 from ..files.volumes import is_volume, refuse_other_grid
 from .bootstrap import INTERVALS, LEVEL, Estimate
 from .label_folders import BOX_PLOTS, Case, Folders
-from .label_images import Coding, coding_of
+from .label_images import Coding, coding_of, stack_spacing
 from .label_metrics import TOLERANCE, Agreement, label_agreements, long_axes
 from .outputs import Panel, interval, make_folder, number, save_box_plots, table, write_csv
 from .summary import Summary, summarise, summarise_by
@@ -77,6 +78,7 @@ def evaluate_labels(
     groups = groups_of(folders.dataset_json, coding)
     asked = tuple(dict.fromkeys(values for group in groups.values() for values in group.values()))
     results = run_parallel(_Compare(coding, asked, tolerance), cases, num_processes, "Comparing")
+    _refuse_missing_spacing(cases, results)
     evaluation = Evaluation(folders, cases, coding, groups, asked, results, tolerance)
     summaries = {group: evaluation.summary(group) for group in groups}
     print(_report(evaluation, summaries))
@@ -137,7 +139,11 @@ class Evaluation:
 
     def values(self, group: str) -> np.ndarray:
         """(cases, names, metrics), NaN where undefined."""
-        return np.stack([result.values() for result in self.results])[:, self.places(group)]
+        return self._values[:, self.places(group)]
+
+    @cached_property
+    def _values(self) -> np.ndarray:
+        return np.stack([result.values() for result in self.results])
 
     def counts(self, group: str) -> np.ndarray:
         """(cases, names, 3) pixels that are predicted, in the reference, and both."""
@@ -177,16 +183,15 @@ class _Compare:
     tolerance: float
 
     def __call__(self, case: Case) -> CaseResult:
-        spacing = None
-        if is_volume(case.prediction):
-            grid = refuse_other_grid(case.prediction, case.reference, WAY_OUT, may_be_flat=True)
-            spacing = tuple(grid.spacing_mm[::-1].tolist())
+        spacing = _volume_spacing(case) if is_volume(case.prediction) else None
         prediction, reference = self.coding.prediction(case.prediction), self.coding.reference(case.reference)
         if prediction.shape != reference.shape:
             raise InputError(
                 f"{case.prediction} is {size_text(prediction.shape[::-1])} pixels, its reference {case.reference} "
                 f"{size_text(reference.shape[::-1])}: {WAY_OUT}"
             )
+        if spacing is None and prediction.ndim > 2:
+            spacing = _stack_spacing(case)
         kept = long_axes(prediction.shape)
         shape = [prediction.shape[axis] for axis in kept]
         scale = None if spacing is None else [spacing[axis] for axis in kept]
@@ -201,6 +206,22 @@ class _Compare:
         return CaseResult(spacing, max(2, len(shape)), tuple(agreements[values] for values in self.asked))
 
 
+def _volume_spacing(case: Case) -> tuple[float, ...]:
+    """(z, y, x) in mm; both files must have the same."""
+    grid = refuse_other_grid(case.prediction, case.reference, WAY_OUT, may_be_flat=True)
+    return tuple(grid.spacing_mm[::-1].tolist())
+
+
+def _stack_spacing(case: Case) -> tuple[float, ...] | None:
+    """(z, y, x) in mm of a TIFF's pages, where nnU-Net's file beside either says it."""
+    predicted, there = stack_spacing(case.prediction), stack_spacing(case.reference)
+    if predicted and there and not np.allclose(predicted, there):
+        raise InputError(
+            f"{case.prediction} has the spacing {predicted}, its reference {case.reference} {there}: {WAY_OUT}"
+        )
+    return there or predicted
+
+
 def _refuse_mixture(cases: list[Case]) -> None:
     """Pictures have pixels and volumes have millimetres, which no mean can be taken over."""
     files = [file for case in cases for file in (case.prediction, case.reference)]
@@ -210,6 +231,12 @@ def _refuse_mixture(cases: list[Case]) -> None:
                 f"{file} and {files[0]} are a picture and a volume: evaluate them one after the other, in folders of "
                 f"their own"
             )
+
+
+def _refuse_missing_spacing(cases: list[Case], results: list[CaseResult]) -> None:
+    without = [case for case, result in zip(cases, results, strict=True) if result.spacing_mm is None]
+    if 0 < len(without) < len(cases):
+        raise InputError(f"{without[0].reference} has no spacing, and other cases have one: add it to all of them")
 
 
 def _report(evaluation: Evaluation, summaries: dict[str, LabelsSummary]) -> str:

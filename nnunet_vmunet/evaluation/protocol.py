@@ -29,10 +29,16 @@ def protocol_of(folders: Folders, size: str) -> dict[str, str]:
 
 
 def differences(protocol: dict[str, str], task: str) -> str:
-    """One line on what differs from the paper's protocol, as far as known. task: a key of paper.PROTOCOLS."""
+    """One line on what differs from the paper's protocol, and on what is not known. task: a key of paper.PROTOCOLS."""
     papers = paper.PROTOCOLS[task]
-    parts = [f"{what}: {ours} (the paper: {papers[what]})" for what, ours in protocol.items() if ours != papers[what]]
-    return f"Not as in the paper, as far as known: {'; '.join(parts)}" if parts else ""
+    unknown = [f"{what} (the paper: {papers[what]})" for what, ours in protocol.items() if ours == UNKNOWN]
+    known = [
+        f"{what}: {ours} (the paper: {papers[what]})"
+        for what, ours in protocol.items()
+        if ours not in (UNKNOWN, papers[what])
+    ]
+    parts = {"Differs from the paper's protocol": known, "Not known": unknown}
+    return ". ".join(f"{title}: {'; '.join(listed)}" for title, listed in parts.items() if listed)
 
 
 def _mirroring(folders: Folders) -> str:

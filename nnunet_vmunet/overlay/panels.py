@@ -158,12 +158,13 @@ def show(axes: Axes, pixels: np.ndarray, left: int = 0) -> None:
 
 
 def _hatch(axes: Axes, mask: np.ndarray, size: tuple[int, int]) -> None:
-    """White stripes over a (rows, columns) mask that covers the image."""
+    """White and black stripes over a (rows, columns) mask that covers the image: one of them shows on any grey."""
     height, width = size
     covered = np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
+    place = np.indices(size).sum(axis=0) % HATCH_STEP
     stripes = np.zeros((height, width, 4), np.uint8)
-    stripes[..., :3] = 255
-    stripes[..., 3] = HATCH_ALPHA * (covered & (np.indices(size).sum(axis=0) % HATCH_STEP < HATCH_WIDTH))
+    stripes[place < HATCH_WIDTH, :3] = 255
+    stripes[..., 3] = HATCH_ALPHA * (covered & (place < 2 * HATCH_WIDTH))
     axes.imshow(stripes, extent=(0, width, height, 0), aspect="auto")
     axes.set(xlim=(0, axes.bbox.width), ylim=(axes.bbox.height, 0))
 

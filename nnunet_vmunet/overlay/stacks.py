@@ -80,6 +80,8 @@ def _volume(case: Case, prediction, reference, window: Window | None, is_ct: boo
 def _photograph(case: Case, prediction, reference, window: Window | None, is_ct: bool) -> Stack:
     if window:
         raise InputError(f"{case.channels[0]} is a photograph, drawn as it is: leave out --window")
+    if prediction.ndim != 2:
+        raise InputError(f"{case.prediction} holds several pages: photographs are drawn, and volumes such as .nii.gz")
     image = _colours(case.channels)
     if reference is not None and reference.shape != prediction.shape:
         raise InputError(

@@ -119,7 +119,7 @@ def test_trainers_found_by_variable_alone(site, find, monkeypatch):
     monkeypatch.setenv(register.TRAINER_VARIABLE, f"/elsewhere:{register.SHIMS_FOLDER / 'trainers'}")
     finding = find(installation.check_registration())["registration"]
     assert finding.state == "warning"
-    assert "planners and image reader are not" in finding.detail
+    assert "planners and image readers are not" in finding.detail
     assert finding.fix == "nnunet-vmunet register"
 
 

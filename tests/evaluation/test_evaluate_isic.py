@@ -138,7 +138,7 @@ def test_a_trained_fold_by_its_id(run, trained):
     assert (outcome.code, outcome.err) == (0, "")
     assert "paper, ISIC18" in outcome.out
     assert (
-        "Not as in the paper, as far as known: split: seeded 7:3 (the paper: never published as a list); mirroring: 4 "
+        "Differs from the paper's protocol: split: seeded 7:3 (the paper: never published as a list); mirroring: 4 "
         "mirrored views averaged (the paper: none); checkpoint: checkpoint_final, unless --val_best was given (the "
         "paper: the one of lowest loss on the evaluated part)\n"
     ) in outcome.out
@@ -164,8 +164,11 @@ def test_predictions_beside_a_converted_datasets_json_have_the_papers_row(run, t
     three_masks.dataset_json(labels=labels, release="isic17", file_ending=".png")
     out = run("evaluate", "isic", *three_masks.options, "--native").out
     assert "paper, ISIC17" in out
-    assert "split: not known" in out and "mirroring: not known" in out and "checkpoint: not known" in out
-    assert "size: the images' own (the paper: 256x256)" in out
+    assert (
+        "Differs from the paper's protocol: size: the images' own (the paper: 256x256). Not known: split (the paper: "
+        "never published as a list); mirroring (the paper: none); checkpoint (the paper: the one of lowest loss on the "
+        "evaluated part)\n"
+    ) in out
     found, _ = evaluated(three_masks.predictions / "metrics")
     assert found["settings"]["protocol"]["size"] == "the images' own"
 

@@ -7,6 +7,10 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from nnunetv2.evaluation.evaluate_predictions import compute_metrics
+from nnunetv2.imageio.natural_image_reader_writer import NaturalImage2DIO
+from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
+from nnunetv2.imageio.tif_reader_writer import Tiff3DIO
 from PIL import Image
 
 from nnunet_vmunet.evaluation import label_metrics, outputs
@@ -140,6 +144,38 @@ def test_2d_nifti(run, pairs, flat):
     assert means(pairs.predictions / "metrics", metric="surface_dice") == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("spacing", [None, SPACING], ids=["voxels", "mm"])
+def test_tiffs_of_several_pages_are_volumes_as_nnunet_writes_them(run, pairs, spacing):
+    for folder, seed in ((pairs.predictions, 0), (pairs.references, 1)):
+        folder.mkdir()
+        labels = blobs(seed, (6, 20, 24))
+        if spacing:
+            Tiff3DIO().write_seg(labels, str(folder / "a.tif"), {"spacing": spacing})
+        else:
+            Image.fromarray(labels[0]).save(
+                folder / "a.tif", save_all=True, append_images=[Image.fromarray(page) for page in labels[1:]]
+            )
+    assert run("evaluate", "labels", *pairs.options).code == 0
+    truth = label_metrics(blobs(0, (6, 20, 24)), blobs(1, (6, 20, 24)), spacing)
+    expected = {f"label {label}": found["hd95"] for label, found in truth.items()}
+    metric = "hd95_mm" if spacing else "hd95_pixels"
+    assert means(pairs.predictions / "metrics", metric=metric) == pytest.approx(expected)
+    expected = {f"label {label}": found["surface_dice"] for label, found in truth.items()}
+    assert means(pairs.predictions / "metrics", metric="surface_dice") == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("spacing", [None, [1, 1], [1, 1, 0], "3", [1, 1, "1"]], ids=str)
+def test_a_json_without_spacing_is_named(run, refused, pairs, spacing):
+    """Beside several pages: what lies beside one, such as an annotation, is no business of ours."""
+    pairs.add("a.tif", blobs(0), blobs(1))
+    (pairs.references / "a.json").write_text(json.dumps({"spacing": spacing}))
+    assert run("evaluate", "labels", *pairs.options).code == 0
+    for folder in (pairs.predictions, pairs.references):
+        page = Image.fromarray(blobs(0))
+        page.save(folder / "a.tif", save_all=True, append_images=[page])
+    assert "references/a.json holds the spacing" in refused("evaluate", "labels", *pairs.options)
+
+
 REGIONS = {"background": 0, "whole": [1, 2, 3], "core": ["2", "3"], "enhancing": 3}
 
 
@@ -183,6 +219,25 @@ def test_what_the_reference_ignores_is_left_out_on_both_sides(run, pairs):
         assert float(rows[0][f"{name} dice"]) == pytest.approx(2 * (p & r).sum() / (p.sum() + r.sum()))
     assert found["settings"]["ignore_label"] == 4
     assert list(found["mean_over_cases"]["labels"]["each"]) == ["right", "wall", "left"]
+
+
+@pytest.mark.parametrize("ending", [".png", ".nii.gz"])
+@pytest.mark.parametrize("labels", [FORMS["names"], FORMS["names"] | {"ignore": 4}, REGIONS], ids=len)
+def test_dice_and_iou_are_those_of_nnunets_own_summary(run, pairs, labels, ending):
+    shape, reader = ((20, 24), NaturalImage2DIO()) if ending == ".png" else ((5, 20, 24), SimpleITKIO())
+    reference = blobs(1, shape)
+    if "ignore" in labels:
+        reference[..., 18:] = labels["ignore"]
+    pairs.add(f"a{ending}", blobs(0, shape), reference)
+    pairs.dataset_json(labels=labels, regions_class_order=[1, 2, 3], file_ending=ending)
+    assert run("evaluate", "labels", *pairs.options).code == 0
+    group = "regions" if "whole" in labels else "labels"
+    files = (str(folder / f"a{ending}") for folder in (pairs.references, pairs.predictions))
+    asked = [(1, 2, 3), (2, 3), 3] if group == "regions" else [1, 2, 3]
+    summary = compute_metrics(*files, reader, asked, labels.get("ignore"))["metrics"]
+    for metric, of_nnunet in (("dice", "Dice"), ("iou", "IoU")):
+        found = means(pairs.predictions / "metrics", group, metric)
+        assert list(found.values()) == [summary[values][of_nnunet] for values in asked]
 
 
 def test_a_prediction_never_holds_the_ignore_label(refused, pairs):

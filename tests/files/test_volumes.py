@@ -30,6 +30,22 @@ def test_a_mask_on_another_grid_is_refused(tmp_path, shape, affine, reason):
         refuse_other_grid(tmp_path / "mask.nii", tmp_path / "image.nii", "predict it again")
 
 
+@pytest.mark.parametrize("ending", [".nii.gz", ".nii", ".nrrd", ".mha"])
+def test_a_file_of_two_axes_is_one_slice_where_that_is_asked_for(tmp_path, ending):
+    values = np.arange(20, dtype=np.uint8).reshape(4, 5)
+    image = sitk.GetImageFromArray(values.T)
+    image.SetSpacing((0.5, 0.8))
+    image.SetOrigin((3, 4))
+    sitk.WriteImage(image, tmp_path / f"a{ending}")
+    grid = read_grid(tmp_path / f"a{ending}", may_be_flat=True)
+    assert grid.shape == (4, 5, 1)
+    assert grid.spacing_mm == pytest.approx([0.5, 0.8, 1])
+    assert read_volume(tmp_path / f"a{ending}", may_be_flat=True)[..., 0].tolist() == values.tolist()
+    for read in (read_grid, read_volume):
+        with pytest.raises(InputError, match="its shape is 4x5"):
+            read(tmp_path / f"a{ending}")
+
+
 def test_rounding_in_headers_is_no_other_grid(tmp_path):
     write_volume(tmp_path / "image.nii", np.zeros((4, 5, 6), np.uint8))
     write_volume(tmp_path / "mask.nii", np.zeros((4, 5, 6), np.uint8), np.diag([1.00001, 1, 1, 1]))

@@ -5,11 +5,12 @@ import os
 
 import numpy as np
 import pytest
+from PIL import Image
 from studies import write_mask
 
-from nnunet_vmunet.overlay import draw
+from nnunet_vmunet.overlay import draw, pictures
 from nnunet_vmunet.overlay.cases import given_source
-from nnunet_vmunet.overlay.panels import MARGIN, PALETTE
+from nnunet_vmunet.overlay.panels import MARGIN, PALETTE, PREDICTION
 from nnunet_vmunet.overlay.pictures import CAPTION, TITLE
 
 SHAPE = (40, 60)
@@ -102,6 +103,53 @@ def test_what_the_reference_ignores_does_not_count(study, rectangle, titles):
     study.dataset_json(labels={"background": 0, "lesion": 1, "ignore": 2}, file_ending=".png")
     study.draw()
     assert titles == [("a", "Dice 1.000")]
+
+
+def test_a_prediction_of_several_pages_is_refused(study, rectangle, refused):
+    study.photograph("a", rectangle(SHAPE, (0, 20), (0, 60)))
+    page = Image.open(study.predictions / "a.png")
+    page.save(study.predictions / "a.tif", save_all=True, append_images=[page])
+    (study.predictions / "a.png").unlink()
+    assert "masks/a.tif holds several pages" in refused("overlay", *study.options)
+
+
+def test_a_prediction_with_the_ignore_label_is_refused(study, rectangle, refused):
+    study.photograph("a", 2 * rectangle(SHAPE, (0, 40), (0, 60)))
+    study.dataset_json(labels={"background": 0, "lesion": 1, "ignore": 2}, file_ending=".png")
+    assert "masks/a.png holds the unknown label values 2" in refused("overlay", *study.options)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"background": 0, "liver": 1, "spleen": 2},
+        {"background": "0", "liver": "1", "spleen": "2"},
+        {"0": "background", "1": "liver", "2": "spleen"},
+        {"background": 0, "liver": [1, 2], "spleen": "2"},
+    ],
+    ids=["names", "strings", "old style", "regions"],
+)
+def test_every_form_of_labels_is_drawn(study, rectangle, run, labels, monkeypatch):
+    legends = []
+    entries = pictures._entries
+    monkeypatch.setattr(pictures, "_entries", lambda *a: legends.append(entries(*a)) or legends[-1])
+    prediction = rectangle(SHAPE, (0, 20), (0, 30)) + rectangle(SHAPE, (5, 15), (10, 20))
+    study.photograph("a", prediction)
+    write_mask(study.references / "a.png", prediction)
+    study.dataset_json(labels=labels, regions_class_order=[1, 2], file_ending=".png")
+    outcome = run("overlay", *study.options, "-r", study.references)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert [text for text, _ in legends[0]] == ["prediction", "reference", "liver: 1.000", "spleen: 1.000"]
+
+
+@pytest.mark.parametrize("flat", [(40, 60), (40, 60, 1), (1, 40, 60)], ids=str)
+def test_2d_nifti_is_drawn_as_its_one_picture(study, rectangle, run, pixels_of, flat):
+    mask = rectangle((40, 60), (5, 30), (10, 50)).reshape(flat)
+    study.volume("a", mask, image=(100 * mask).astype(np.int16))
+    outcome = run("overlay", *study.options)
+    assert (outcome.code, outcome.err) == (0, "")
+    drawn = pixels_of(study.picture("a")[: -2 * TITLE], PREDICTION)  # without the legend
+    assert sorted(np.ptp(drawn, axis=0) / 8) == pytest.approx([25, 40], abs=1)  # 60 pixels are drawn as 480
 
 
 def test_volumes_are_drawn_upright_whatever_the_files_axes(study, pixels_of):

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
 from nnunet_vmunet.errors import InputError
-from nnunet_vmunet.overlay.panels import MARGIN, PALETTE, PREDICTION, REFERENCE, fitted, rendered
+from nnunet_vmunet.overlay.agreement import areas
+from nnunet_vmunet.overlay.panels import MARGIN, PALETTE, PREDICTION, REFERENCE, fitted, label_colours, rendered
 from nnunet_vmunet.overlay.pictures import (
     SHEET_COLUMNS,
     SHEET_ROWS,
@@ -98,6 +100,24 @@ def test_a_region_is_drawn_around_all_its_values(study, rectangle, pixels_of):
     study.draw(with_references=False)
     for colour, box in zip(PALETTE, (((100, 300), (100, 400)), ((150, 200), (200, 300))), strict=False):
         assert off_border(in_panel(pixels_of(study.picture("a"), colour)), *box).max() < 1.5
+
+
+def test_what_the_reference_ignores_is_hatched_and_is_no_border(study, rectangle, pixels_of):
+    true = rectangle(SHAPE, (100, 300), (150, 450))
+    true[:, 300:] = 2
+    study.photograph("a", rectangle(SHAPE, (50, 60), (20, 30)))
+    Image.fromarray(true).save(study.references / "a.png")
+    study.dataset_json(labels={"background": 0, "lesion": 1, "ignore": 2}, file_ending=".png")
+    study.draw()
+    picture = study.picture("a")
+    places = in_panel(pixels_of(picture, REFERENCE))
+    assert off_border(places, (100, 300), (150, 450)).max() < 1.5
+    places -= np.array([TOP, LEFT])
+    assert 290 < places[:, 1].max() <= 300  # up to what is ignored, and not along it
+    assert not ((np.abs(places[:, 1] - 300) < 3) & (places[:, 0] > 110) & (places[:, 0] < 290)).any()
+    known, ignored = (picture[TOP + 320 : TOP + 390, LEFT + x : LEFT + x + 200] for x in (50, 350))
+    assert (known == 120).all()
+    assert 0.1 < (ignored > 120).mean() < 0.4
 
 
 @pytest.mark.parametrize("side", [100, 256], ids=str)
@@ -196,6 +216,50 @@ def test_many_labels_have_a_legend_that_stays_inside_the_picture(slices):
     assert len(figure.legends[0].get_texts()) == 16
     assert 0 <= box.x0 < box.x1 <= figure.bbox.width
     assert 0 <= box.y0 < box.y1 <= min(axes.bbox.y0 for axes in figure.axes)
+
+
+MANY = {f"organ {i}": (i,) for i in range(1, 118)}
+
+
+def many_labels(chosen: list[int]) -> Figure:
+    """Two slices; the labels 1 to 60 lie in the first, 58 to 100 in the second, the others nowhere."""
+    masks = np.zeros((2, 60, 100), np.uint8)
+    for number, present in ((0, range(1, 61)), (1, range(58, 101))):
+        for i, label in enumerate(present):
+            masks[number, 6 * (i // 10) + 1 : 6 * (i // 10) + 5, 10 * (i % 10) + 1 : 10 * (i % 10) + 8] = label
+    stack = Stack(np.zeros((*masks.shape, 3), np.uint8), masks, masks, (1, 1))
+    return case_picture("a", stack, chosen, MANY, areas(masks, masks, MANY))
+
+
+def test_of_many_labels_those_are_listed_that_can_be_seen():
+    figure = many_labels([0])
+    (legend,) = figure.legends
+    texts = [text.get_text() for text in legend.get_texts()]
+    assert texts[:3] == ["prediction", "reference", "1  organ 1: 1.000"]
+    assert texts[-2:] == ["60  organ 60: 1.000", "40 more in other slices"]
+    assert len(texts) == 2 + 60 + 1
+    (axes,) = figure.axes
+    assert [text.get_text() for text in axes.texts] == [str(i) for i in range(1, 61)]
+    box = legend.get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.width and 0 <= box.y0 < box.y1 <= axes.bbox.y0
+
+
+def test_a_number_stands_inside_its_label():
+    (axes,) = many_labels([0]).axes
+    scale = axes.bbox.width / 100
+    for i, text in enumerate(axes.texts):
+        x, y = np.array(text.get_position()) / scale
+        assert 10 * (i % 10) + 1 < x < 10 * (i % 10) + 8
+        assert 6 * (i // 10) + 1 < y < 6 * (i // 10) + 5
+
+
+def test_each_of_many_labels_has_a_colour_of_its_own():
+    colours = label_colours(MANY, False)
+    assert colours[: len(PALETTE)] == PALETTE
+    rgb = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in colours])
+    apart = np.abs(rgb[:, None] - rgb[None]).sum(axis=-1) + 999 * np.eye(len(rgb))
+    assert apart.min() > 12
+    assert len(label_colours({str(i): (i,) for i in range(1, 256)}, False)) == 255
 
 
 def test_long_names_lose_their_middle_beside_the_dice(study, rectangle):
