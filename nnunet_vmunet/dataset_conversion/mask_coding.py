@@ -174,9 +174,11 @@ def _refuse_what_may_mean_several_things(
     worst, _ = max(seen, key=lambda one: _grey_pixels(one[1]))
     threshold = 128 if max(found) <= WHITE else 32768
     if is_lossy or others or len(found) > _MOST_UNNAMED + 1:
+        consecutive = max(found) + 1 == len(found) <= _MOST_LABELS + 1 and not is_lossy
+        labels = f", or --labels {max(found)} if these are {max(found)} labels" if consecutive else ""
         raise InputError(
             f"{worst} is not black and white: {share:.2%} of all masks' pixels are grey, as after JPEG compression or "
-            f"resizing: give --threshold {threshold} to take that value and above as foreground"
+            f"resizing: give --threshold {threshold} to take that value and above as foreground{labels}"
         )
     names = ",".join(f"NAME={value}" for value in sorted(found - {BLACK})[:3])
     ignore = ", --ignore 255 if 255 is to be left out" if WHITE in found and len(found) > 3 else ""

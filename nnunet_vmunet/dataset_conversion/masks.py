@@ -19,6 +19,7 @@ Kind = Literal["grey values", "colours", "palette indices"]
 _MOST_VALUES = 1024
 
 BLACK, WHITE, DEEP_WHITE = 0, 255, 65535
+_JPEG_SPREAD = 16  # how far JPEG may pull the channels of a grey pixel apart
 GREY_STEP = 0x010101  # between the colours of two neighbouring greys, each written as 0xRRGGBB
 
 
@@ -116,7 +117,7 @@ def survey_mask(path: Path) -> MaskSurvey:
     with opened_to_turn(path) as mask:
         image = mask.image
         channels = _channels(image)
-        has_colours = _has_colours(channels)
+        has_colours = _has_colours(channels, image)
         counts, others = _counted(_packed(channels) if has_colours else _whole_numbers(_grey(image, path), path))
         palette, index_counts = _palette(image)
         return MaskSurvey(
@@ -157,15 +158,21 @@ def _channels(image: Image.Image) -> np.ndarray:
     return np.asarray(image.convert("RGBA"))[..., :3]
 
 
-def _has_colours(channels: np.ndarray) -> bool:
-    return channels.ndim == 3 and bool((channels != channels[..., :1]).any())
+def _has_colours(channels: np.ndarray, image: Image.Image) -> bool:
+    if channels.ndim == 2:
+        return False
+    if image.format in LOSSY:
+        return bool((channels.max(axis=2) - channels.min(axis=2)).max() > _JPEG_SPREAD)
+    return bool((channels != channels[..., :1]).any())
 
 
 def _grey(image: Image.Image, path: Path) -> np.ndarray:
     channels = _channels(image)
-    if _has_colours(channels):
+    if _has_colours(channels, image):
         raise InputError(f"{path} is a mask with colours: give one of black and white pixels (0 and 255)")
-    return channels if channels.ndim == 2 else channels[..., 0]
+    if channels.ndim == 2:
+        return channels
+    return np.asarray(image.convert("L")) if image.format in LOSSY else channels[..., 0]
 
 
 def _packed(channels: np.ndarray) -> np.ndarray:

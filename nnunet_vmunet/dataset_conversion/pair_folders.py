@@ -102,6 +102,8 @@ def pairs_of(images: Path, masks: Path) -> Pairs:
             raise InputError(f"{folder} is no folder: give another one as {option}")
         if not photographs_in(folder):
             raise InputError(f"{folder} holds no pictures ({', '.join(SUFFIXES)}): give another folder as {option}")
+    if images.resolve() == masks.resolve():
+        raise InputError(f"{images} is given as --images and as --masks: give a folder that holds both as -i")
     pairs.add("", photographs_in(images), photographs_in(masks), f"images in {images}, masks in {masks}")
     return pairs
 

@@ -60,6 +60,7 @@ def convert_pairs(
     if exif not in (None, *EXIF_CHOICES):
         raise InputError(f"--exif {exif}: give {' or '.join(EXIF_CHOICES)}")
     target = new_dataset_folder(dataset_id, name)
+    _refuse_source_in_target(source if isinstance(source, tuple) else (source,), target)
     pairs = pairs_of(*source) if isinstance(source, tuple) else pairs_below(source)
     parts = _with_names_of_their_own(pairs)
     pool, test = [*parts[""], *parts["train"], *parts["val"]], parts["test"]
@@ -89,6 +90,13 @@ def convert_pairs(
         print(note)
     print(next_steps(dataset_id))
     return target
+
+
+def _refuse_source_in_target(source: Sequence[Path], target: Path) -> None:
+    """With --overwrite the originals would be gone, and what lies beside them."""
+    for folder in source:
+        if target.resolve() in (folder.resolve(), *folder.resolve().parents):
+            raise InputError(f"{folder} lies in {target}, which would be replaced: choose another -d or --name")
 
 
 def _with_names_of_their_own(pairs: Pairs) -> dict[str, list[Case]]:

@@ -192,9 +192,10 @@ def opened_to_turn(path: Path) -> Iterator[Opened]:
             with quiet(), path.open("rb") as file, Image.open(file) as image:
                 _refuse_pages(image, path)
                 orientation = _orientation(image)
-                if image.format == "TIFF":
+                is_turned = image.format == "TIFF"
+                if is_turned:
                     image.load()  # Pillow turns a TIFF upright by itself, some versions only when loading it
-                yield Opened(image, orientation, is_turned=_orientation(image) != orientation)
+                yield Opened(image, orientation, is_turned)
     except InputError:
         raise
     except UnidentifiedImageError as error:

@@ -153,6 +153,21 @@ def test_a_jpeg_of_black_and_white_in_three_channels_has_no_colours(decide):
     assert "were grey" in line
 
 
+def test_a_jpeg_with_a_slight_tint_is_grey(decide):
+    disc = (np.add.outer(np.arange(-20, 20) ** 2, np.arange(-20, 20) ** 2) < 200).astype(np.uint8)
+    (labels,), _, _ = decide(drawn(disc, (4, 0, 2), (250, 255, 248)), ending="jpg", threshold=128)
+    assert (labels != disc).mean() <= 0.005
+
+
+def test_many_labels_are_taken_where_it_is_said_how_many(decide):
+    many = np.arange(118, dtype=np.uint8).reshape(2, 59)
+    with pytest.raises(InputError, match=r"--threshold 128 .*, or --labels 117 if these are 117 labels"):
+        decide(Image.fromarray(many))
+    (labels,), names, _ = decide(Image.fromarray(many), labels="117")
+    np.testing.assert_array_equal(labels, many)
+    assert names["label 117"] == 117
+
+
 def test_a_threshold_with_pixels_to_ignore(decide):
     (labels,), names, _ = decide(drawn(TRUTH, 10, 200, 250, 100), threshold=150, ignore="100")
     np.testing.assert_array_equal(labels, np.array([0, 1, 1, 2])[TRUTH])

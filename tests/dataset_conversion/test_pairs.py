@@ -69,7 +69,8 @@ def pairs(folder: Path, *names: str, image=None, mask=None, images="images", mas
 
 
 def read(file: Path) -> np.ndarray:
-    return np.asarray(Image.open(file))
+    pixels = np.asarray(Image.open(file))
+    return pixels.astype(np.uint16) if pixels.dtype == np.int32 else pixels  # as Pillow 10 reads 16 bits
 
 
 def content(dataset: Path) -> dict:
@@ -483,6 +484,23 @@ def test_masks_of_0_and_255_in_a_raw_dataset_are_repaired(convert, own):
     assert stems(dataset / "imagesTr") == ["a_0000", "b_0001_0000"]
     np.testing.assert_array_equal(written(dataset, "b_0001")[0], noise(12, 16, 3))
     np.testing.assert_array_equal(written(dataset, "a")[1], disc(value=1))
+
+
+def test_a_dataset_is_not_replaced_by_one_made_from_its_own_files(convert, refused, own):
+    """What is beside its imagesTr would be gone."""
+    pairs(own, "a", "b")
+    dataset = convert()
+    before = sorted(dataset.rglob("*"))
+    folders = ["--images", dataset / "imagesTr", "--masks", dataset / "labelsTr"]
+    message = refused("convert", "pairs", *folders, "-d", 7, "--name", "Own", "-np", 1, "--overwrite")
+    assert f"lies in {dataset}, which would be replaced: choose another -d or --name" in message
+    assert sorted(dataset.rglob("*")) == before
+
+
+def test_one_folder_given_twice_is_refused(refused, own, raw):
+    pairs(own, "a", "b")
+    folders = ["--images", own / "images", "--masks", own / "images"]
+    assert "is given as --images and as --masks" in refused("convert", "pairs", *folders, "-d", 7, "--name", "Own")
 
 
 def test_several_processes_write_the_same(convert, own, raw):
