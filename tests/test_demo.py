@@ -63,7 +63,9 @@ def test_a_bad_model_fails(commands, tmp_path, capsys):
 
 def test_a_command_that_fails_is_named(tmp_path, capsys, commands, monkeypatch):
     commands(shares=())
-    monkeypatch.setattr(subprocess, "run", lambda command, **_: SimpleNamespace(returncode=3 * ("train" in command[0])))
+    monkeypatch.setattr(
+        subprocess, "run", lambda command, **_: SimpleNamespace(returncode=3 * ("nnUNetv2_train" in command[0]))
+    )
     assert main(["demo", "-o", str(tmp_path / "demo")]) == 2
     assert "nnUNetv2_train ended with exit code 3" in capsys.readouterr().err
 
