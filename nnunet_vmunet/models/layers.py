@@ -77,7 +77,12 @@ class DropPath(nn.Module):
     """Stochastic depth (arXiv 1603.09382): in training, drops a residual branch per sample with probability `rate`.
 
     (b, ...) to the same shape. What is kept is divided by 1 - rate, so that the mean stays.
+
+    A distributed training sets `share`: the first of this process's samples in the whole batch, and their number there.
+    Processes that draw with one seed then drop what a single process would.
     """
+
+    share: tuple[int, int] | None = None
 
     def __init__(self, rate: float) -> None:
         super().__init__()
@@ -87,8 +92,9 @@ class DropPath(nn.Module):
         if not self.training or self.rate == 0:
             return branch
         keep = 1 - self.rate
-        kept = torch.empty(len(branch), *[1] * (branch.ndim - 1), dtype=branch.dtype, device=branch.device)
-        return branch * kept.bernoulli_(keep) / keep
+        first, samples = self.share or (0, len(branch))
+        kept = torch.empty(samples, *[1] * (branch.ndim - 1), dtype=branch.dtype, device=branch.device)
+        return branch * kept.bernoulli_(keep)[first : first + len(branch)] / keep
 
     def extra_repr(self) -> str:
         return f"rate={self.rate:.3f}"

@@ -7,6 +7,7 @@ from .variants import (
     nnUNetTrainerVMUNet_50epochs,
     nnUNetTrainerVMUNet_DA,
     nnUNetTrainerVMUNet_fp32,
+    nnUNetTrainerVMUNet_raw,
 )
 
 __all__ = [
@@ -16,4 +17,5 @@ __all__ = [
     "nnUNetTrainerVMUNet_50epochs",
     "nnUNetTrainerVMUNet_DA",
     "nnUNetTrainerVMUNet_fp32",
+    "nnUNetTrainerVMUNet_raw",
 ]

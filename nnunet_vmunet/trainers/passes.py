@@ -15,8 +15,7 @@ from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 
 from ..files.processes import end_with_parent
-
-SEED = 2402_02491
+from .seeds import Purpose, generator, seed_everything
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,8 @@ class PassLoader(nnUNetDataLoader):
 
     Where an image is larger than a patch, `oversample_foreground_percent` of the patches hold a pixel of one of its
     foreground labels: nnU-Net's rule, but counted along the chain, so that batches of any size get their share. A
-    patch that covers its image shows all of it, and stays where it is.
+    patch that covers its image shows all of it, and stays where it is. Patch and augmentation of an image follow from
+    the seed and its position in the chain.
 
     Args:
         data, batch_size and the rest: as nnU-Net's; `batch_size` is this process's share.
@@ -81,6 +81,8 @@ class PassLoader(nnUNetDataLoader):
         first_sample: position of this process's share in the global batch.
         first_batch: where in the chain to start, in batches: a continued training's iterations so far.
         num_workers: worker processes that draw alternate batches.
+        seed: of order, patches and augmentation.
+        purposes: whose numbers they are, of the order and of a sample.
     """
 
     def __init__(
@@ -92,24 +94,27 @@ class PassLoader(nnUNetDataLoader):
         first_sample: int = 0,
         first_batch: int = 0,
         num_workers: int = 1,
+        seed: int = 0,
+        purposes: tuple[Purpose, Purpose] = (Purpose.TRAINING_ORDER, Purpose.TRAINING_SAMPLE),
         **kwargs,
     ) -> None:
         super().__init__(data, batch_size, *args, **kwargs)
-        self.chain = PassChain(len(data.identifiers))
+        order, self.sample_purpose = purposes
+        self.chain = PassChain(len(data.identifiers), seed, order)
+        self.seed = seed
         self.global_batch_size = global_batch_size
         self.first_sample = first_sample
         self.first_batch = first_batch
         self.num_workers = num_workers
         self.batches_drawn = 0
         self.start = 0  # position in the chain of this process's share of the current batch
-        self.get_do_oversample = self._is_for_foreground
+        self.get_do_oversample = self._begin_sample
 
     def set_thread_id(self, thread_id: int) -> None:
         """batchgenerators calls this in each worker process, first of all."""
         super().set_thread_id(thread_id)
         # The trainer's own process has built the network by now, on OpenMP threads that its forks wait for in vain.
         torch.set_num_threads(1)
-        torch.seed()  # flips draw from torch, whose generator every fork inherits in the same state
         end_with_parent()
 
     def get_indices(self) -> Sequence[tuple[str, int]]:
@@ -119,9 +124,13 @@ class PassLoader(nnUNetDataLoader):
         self.start = batch * self.global_batch_size + self.first_sample
         return [self.indices[self.chain[position]] for position in range(self.start, self.start + self.batch_size)]
 
-    def _is_for_foreground(self, sample: int) -> bool:
-        """Whether this sample of the batch is to show foreground: evenly spread over the chain's positions."""
+    def _begin_sample(self, sample: int) -> bool:
+        """What nnU-Net asks first for each sample of a batch: whether it is to show foreground.
+
+        That is spread evenly over the chain's positions. What is drawn at random for this sample comes after this call.
+        """
         position, share = self.start + sample, self.oversample_foreground_percent
+        seed_everything(self.seed, self.sample_purpose, position)
         return math.floor((position + 1) * share) > math.floor(position * share)
 
     def get_bbox(self, data_shape: Sequence[int], force_fg: bool, *args, **kwargs):
@@ -133,8 +142,10 @@ class PassLoader(nnUNetDataLoader):
 class PassChain:
     """Shuffled passes over n items, one after the other for ever: position p lies in pass p // n."""
 
-    def __init__(self, n: int) -> None:
+    def __init__(self, n: int, seed: int = 0, purpose: Purpose = Purpose.TRAINING_ORDER) -> None:
         self.n = n
+        self.seed = seed
+        self.purpose = purpose
         self._current = -1
         self._order = np.arange(n)
 
@@ -142,7 +153,7 @@ class PassChain:
         number, place = divmod(position, self.n)
         if number != self._current:
             self._current = number
-            self._order = np.random.default_rng([SEED, number]).permutation(self.n)
+            self._order = generator(self.seed, self.purpose, number).permutation(self.n)
         return int(self._order[place])
 
 

@@ -26,10 +26,12 @@ from ..dataset_json import FILE_NAME, DatasetJson, parse_dataset_json
 from ..errors import InputError
 from ..files.nnunet import nnunet_folder
 from ..losses import BinaryBceDiceLoss, CeDiceLoss, RegionBceDiceLoss
+from ..models.layers import DropPath
 from ..plans import build_network, is_vmunet, paper_architecture, paper_batch_size
 from ..requirement import refuse_missing_reader, refuse_other_reader, requirement
-from ..schedule import CosineSchedule
+from ..schedule import T_MAX, CosineSchedule
 from ..weights.checkpoint import fingerprint
+from .averaging import AveragingAdamW
 from .checkpoints import PARTIAL, plain, refuse_unusable, saved
 from .passes import PassLoader, SliceDataset
 from .refusals import (
@@ -39,6 +41,7 @@ from .refusals import (
     refuse_uninstructive,
     refuse_unusable_split,
 )
+from .seeds import VARIABLE, Purpose, chosen_seed, seed_everything
 from .starting_weights import describe_start, refuse_foreign_weights
 
 ONE_PASS = 0  # batches of an epoch: as many as the data have
@@ -60,8 +63,10 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
     """
 
     epochs = 300
+    t_max = T_MAX
     num_iterations_per_epoch = ONE_PASS
     num_val_iterations_per_epoch = ONE_PASS  # at most MAX_VALIDATION_BATCHES
+    optimizer_class: type[torch.optim.AdamW] = AveragingAdamW
     _best_ema: float | None  # nnU-Net's
     plans_manager: PlansManager  # nnU-Net's, both; `_change_plans` replaces them
     configuration_manager: ConfigurationManager
@@ -87,6 +92,8 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
         self.enable_deep_supervision = False
         self.oversample_foreground_percent = 1 / 3  # of patches smaller than their image, see PassLoader
         self.save_every = min(10, max(1, self.num_epochs // 10))  # our epochs are shorter than nnU-Net's
+        self.my_init_kwargs["seed"] = chosen_seed()  # nnU-Net saves these, and loads them where a training goes on
+        self.step = 0  # training steps so far
         self.initialised = ""  # fingerprint of the network before any weights were loaded
         self.datasets: tuple[SliceDataset, SliceDataset] | None = None
 
@@ -94,19 +101,65 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
         """Make the plans fit for VM-UNet (network, batch size, batches of an epoch), then do as nnU-Net does."""
         if not self.was_initialized:
             self._plan_for_vmunet()
+            seed_everything(self.seed, Purpose.INITIALISATION)
         super().initialize()
+        self._share_stochastic_depth()
         state_dict = self._bare_network().state_dict()
         self.initialised = fingerprint(state_dict)
         refuse_foreign_weights(state_dict, self.plans_manager.dataset_name)
 
     def on_train_start(self) -> None:
-        """Do as nnU-Net does, and log which weights the training starts from."""
+        """Do as nnU-Net does, and log which seed and which weights the training starts from."""
         super().on_train_start()
+        self.print_to_log_file(
+            f"Seed {self.seed} ({VARIABLE}=N sets another): a CPU repeats this training bit for bit, on the same data "
+            "and versions and with the same number of threads."
+        )
         if self.local_rank == 0:
             for partial in Path(self.output_folder).glob(f"*{PARTIAL}"):
                 partial.unlink()  # of a training that was killed while saving
         if self.current_epoch == 0:
             self.print_to_log_file(describe_start(self.initialised, self._bare_network().state_dict()))
+
+    def on_train_epoch_start(self) -> None:
+        """Do as nnU-Net does, from the step that belongs to this epoch."""
+        self.step = self.current_epoch * self.num_iterations_per_epoch
+        super().on_train_epoch_start()
+        self.use_raw_weights()
+
+    def train_step(self, batch: dict) -> dict:
+        """Do as nnU-Net does; stochastic depth follows from the seed and the number of the step."""
+        seed_everything(self.seed, Purpose.STEP, self.step)
+        self.step += 1
+        return super().train_step(batch)
+
+    def on_validation_epoch_start(self) -> None:
+        """Validate the averaged weights: they are the ones that will be saved."""
+        self.use_averaged_weights()
+        super().on_validation_epoch_start()
+
+    def use_averaged_weights(self) -> None:
+        """Give the network the weights to validate, save and predict with."""
+        if isinstance(self.optimizer, AveragingAdamW):
+            self.optimizer.use_average()
+
+    def use_raw_weights(self) -> None:
+        """Give the network the weights to train on with."""
+        if isinstance(self.optimizer, AveragingAdamW):
+            self.optimizer.use_raw()
+
+    @property
+    def seed(self) -> int:
+        """Of all that is random. A continued training has the one that it began with."""
+        return self.my_init_kwargs.get("seed", 0)  # 0: begun by an earlier version
+
+    def _share_stochastic_depth(self) -> None:
+        """Let the processes of a distributed training drop together what one process would."""
+        if self.is_ddp:
+            share = self._first_sample_of_this_rank(), self.configuration_manager.batch_size
+            for module in self._bare_network().modules():
+                if isinstance(module, DropPath):
+                    module.share = share
 
     def _bare_network(self) -> nn.Module:
         """Without the wrappers of distributed training and torch.compile."""
@@ -198,10 +251,10 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
 
     def configure_optimizers(self):
         """AdamW over all parameters, and the cosine schedule (section 4.2 of the paper)."""
-        optimizer = torch.optim.AdamW(
+        optimizer = self.optimizer_class(
             self.network.parameters(), self.initial_lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=self.weight_decay
         )
-        return optimizer, CosineSchedule(optimizer, self.initial_lr)
+        return optimizer, CosineSchedule(optimizer, self.initial_lr, self.t_max)
 
     def _build_loss(self) -> nn.Module:
         labels = self.label_manager
@@ -294,13 +347,33 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
         training, validation = self.get_tr_and_val_datasets()
         workers = get_allowed_n_proc_DA()
         return (
-            self._augmenter(training, rotated_patch_size, training_transforms, self.num_iterations_per_epoch, workers),
             self._augmenter(
-                validation, patch_size, validation_transforms, self.num_val_iterations_per_epoch, math.ceil(workers / 2)
+                training,
+                rotated_patch_size,
+                training_transforms,
+                self.num_iterations_per_epoch,
+                workers,
+                (Purpose.TRAINING_ORDER, Purpose.TRAINING_SAMPLE),
+            ),
+            self._augmenter(
+                validation,
+                patch_size,
+                validation_transforms,
+                self.num_val_iterations_per_epoch,
+                math.ceil(workers / 2),
+                (Purpose.VALIDATION_ORDER, Purpose.VALIDATION_SAMPLE),
             ),
         )
 
-    def _augmenter(self, dataset: SliceDataset, patch_size, transforms: BasicTransform, iterations: int, workers: int):
+    def _augmenter(
+        self,
+        dataset: SliceDataset,
+        patch_size,
+        transforms: BasicTransform,
+        iterations: int,
+        workers: int,
+        purposes: tuple[Purpose, Purpose],
+    ):
         """Batches in passes over `dataset`, in order, made by `workers` processes, or by this one if there are none."""
         loader = PassLoader(
             dataset,
@@ -314,6 +387,8 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
             first_sample=self._first_sample_of_this_rank(),
             first_batch=self.current_epoch * iterations,
             num_workers=max(1, workers),
+            seed=self.seed,
+            purposes=purposes,
         )
         if workers == 0:
             return SingleThreadedAugmenter(loader, None)
@@ -334,8 +409,10 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
     def save_checkpoint(self, filename: str) -> None:
         """Save as nnU-Net does, but a training killed while saving keeps the checkpoint that it had.
 
-        The checkpoint also says what the model needs elsewhere, unless the trainer is a user's own.
+        Its weights are the averaged ones; the optimizer's state has the raw ones beside them. The checkpoint also says
+        what the model needs elsewhere, unless the trainer is a user's own.
         """
+        self.use_averaged_weights()
         if type(self).__module__.startswith("nnunet_vmunet."):
             required = requirement(type(self).__name__, self.plans_manager.plans)
             self.my_init_kwargs["requires"] = required  # nnU-Net saves these as "init_args"

@@ -7,15 +7,21 @@ from .trainer import nnUNetTrainerVMUNet
 
 
 class nnUNetTrainerVMUNet_5epochs(nnUNetTrainerVMUNet):
-    epochs = 5
+    epochs = t_max = 5  # one descent: the learning rate ends low, as after the paper's 50, 150 and 250 epochs
 
 
 class nnUNetTrainerVMUNet_20epochs(nnUNetTrainerVMUNet):
-    epochs = 20
+    epochs = t_max = 20
 
 
 class nnUNetTrainerVMUNet_50epochs(nnUNetTrainerVMUNet):
     epochs = 50
+
+
+class nnUNetTrainerVMUNet_raw(nnUNetTrainerVMUNet):
+    """Validates and saves the weights as the last step left them, instead of their running average."""
+
+    optimizer_class = torch.optim.AdamW
 
 
 class nnUNetTrainerVMUNet_DA(nnUNetTrainerVMUNet):

@@ -1,5 +1,6 @@
 import multiprocessing
 import os
+import random
 from collections import Counter
 from typing import ClassVar
 
@@ -190,15 +191,36 @@ def test_a_forked_worker_computes_though_its_parent_did():
     assert process.exitcode == 0
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_forked_workers_flip_images_differently():
-    fork = multiprocessing.get_context("fork")
-    drawn = fork.Queue()
+def noisy(**sample) -> dict:
+    """Stands in for augmentation, which draws from the global generators of torch, NumPy and Python."""
+    noise = [torch.rand(1).item(), np.random.rand(), random.random()]
+    return {**sample, "image": sample["image"] + torch.tensor(noise)[:, None, None]}
 
-    def worker():
-        loader().set_thread_id(0)
-        drawn.put(torch.rand(1).item())  # as nnU-Net's mirroring does
 
-    for _ in range(2):
-        fork.Process(target=worker).start()
-    assert drawn.get(timeout=30) != drawn.get(timeout=30)
+def images_of(loader: PassLoader, batches: int) -> list[np.ndarray]:
+    """Patch and augmentation both differ between any two."""
+    loader.transforms = noisy
+    return [image.numpy() for _ in range(batches) for image in loader.generate_train_batch()["data"]]
+
+
+def equal(some: list[np.ndarray], others: list[np.ndarray]) -> bool:
+    return len(some) == len(others) and all(map(np.array_equal, some, others))
+
+
+def test_what_is_drawn_for_a_sample_follows_from_its_place_alone():
+    whole = images_of(lesion_loader(4, batch_size=6), batches=4)
+    assert len({image.tobytes() for image in whole}) == 24
+    np.random.seed(7)  # whatever was drawn before
+    assert equal(images_of(lesion_loader(4, batch_size=3), batches=8), whole)
+    assert equal(images_of(lesion_loader(4, batch_size=6, first_batch=2), batches=2), whole[12:])
+    second_worker = lesion_loader(4, batch_size=6, num_workers=2)
+    second_worker.set_thread_id(1)
+    assert equal(images_of(second_worker, batches=2), [*whole[6:12], *whole[18:]])
+    second_rank = lesion_loader(4, batch_size=2, global_batch_size=6, first_sample=4)
+    assert equal(images_of(second_rank, batches=1), whole[4:6])
+
+
+def test_another_seed_draws_all_of_it_anew():
+    one, other = (lesion_loader(4, batch_size=6, seed=seed) for seed in (0, 1))
+    assert drawn(one, 5) != drawn(other, 5)
+    assert not equal(images_of(one, 1), images_of(other, 1))
