@@ -13,7 +13,7 @@ test: .venv/ready
 
 # What `make test` leaves out: every kill, every accident, every compilation, end to end.
 test-slow: .venv/ready
-	$(PYTEST_IN_JOBS) -m slow $(PYTEST)
+	$(PYTEST_IN_JOBS) --no-loadscope-reorder -m slow $(PYTEST)
 
 # Both, with the lines that no test runs; fails below 90 %.
 test-all: .venv/ready

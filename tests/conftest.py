@@ -21,6 +21,7 @@ from nnunet_vmunet.cli import main
 
 GOLDEN = Path(__file__).with_name("golden")
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+LONGEST = ("test_end_to_end.py", "test_matrix.py", "test_end_to_end_synapse.py", "test_triton_gpu.py")  # minutes each
 
 
 def pytest_configure(config) -> None:
@@ -33,6 +34,11 @@ def pytest_configure(config) -> None:
     sys.path.insert(0, site)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [site, os.environ.get("PYTHONPATH")]))
     _share_cores()
+
+
+def pytest_collection_modifyitems(items) -> None:
+    """The longest files first: one that begins last would leave the other process of `make test-slow` idle."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 def _share_cores() -> None:
