@@ -17,7 +17,7 @@ P_VALUES = {  # for comparison.json
     "exact_up_to": MOST_ENUMERATED,
     "flips": FLIPS,
     "seed": SEED,
-    "adjusted": "Holm",
+    "adjusted": "Holm, over the labels or regions and the models of one metric; over the models for the mean",
 }
 
 _CHUNK = 1000  # flips at a time: a few megabytes for a thousand cases
