@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from ..files.atomic import atomic_file
 from .model_differences import Comparison
 from .outputs import EDGE, OURS, PAPER
 from .paired import PairedComparison, paired_differences
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MOST_PANELS = 9
 ALL_NAMED, WORST_NAMED = 40, 20  # so many cases are named in a panel; of more, so many
@@ -40,6 +44,13 @@ class Panel:
 
 
 def save_comparison(path: Path, comparison: Comparison) -> None:
+    """Write what `comparison_figure` draws."""
+    figure = comparison_figure(comparison)
+    with atomic_file(path) as partial:
+        figure.savefig(partial, dpi=150)
+
+
+def comparison_figure(comparison: Comparison) -> Figure:
     """Draw up to MOST_PANELS panels: the mean over the names first, then the names, or those that differ most."""
     from matplotlib.figure import Figure  # not pyplot: no display, no state
 
@@ -55,8 +66,7 @@ def save_comparison(path: Path, comparison: Comparison) -> None:
         axes.set_axis_off()
     figure.suptitle(f"Dice in percent, a line per {comparison.units[:-1]}, worst losses first{note}", fontsize=11)
     _add_legend(figure, comparison)
-    with atomic_file(path) as partial:
-        figure.savefig(partial, dpi=150)
+    return figure
 
 
 def _panels(comparison: Comparison) -> tuple[list[Panel], str]:
