@@ -101,7 +101,10 @@ def _json(comparison: Comparison, left_out: list[str], group: str | None, senten
 
 def _as_dicts(row: dict[str, PairedComparison], pair: Pair) -> dict[str, dict]:
     names = {"a": pair.model_a, "b": pair.model_b, None: None}
-    return {metric: {**asdict(found), "better": names[found.better]} for metric, found in row.items()}
+    return {
+        metric: {**asdict(found), "share_won": found.share_won, "better": names[found.better]}
+        for metric, found in row.items()
+    }
 
 
 def _rows(comparison: Comparison) -> list[dict]:

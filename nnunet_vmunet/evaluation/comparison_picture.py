@@ -123,36 +123,51 @@ def _positions(cases: int) -> tuple[np.ndarray, float]:
 
 
 def _draw(axes, panel: Panel, height: float) -> None:
-    from matplotlib.collections import LineCollection
-
     names, a, b, difference = panel.sorted()
     at, end = _positions(len(names))
-    colours = np.where(difference < 0, LOST, np.where(difference > 0, WON, TIED)).tolist()
     named = len(names) if len(names) <= ALL_NAMED else WORST_NAMED
-    lines = [((x, y), (x_b, y)) for x, x_b, y in zip(a, b, at, strict=True)]
-    closer = 72 * ROW * (at[-1] - at[-2]) if len(names) > ALL_NAMED else 0  # points between two of the rows
-    for part, width, size in ((slice(named), 1.6, 16), (slice(named, None), min(1.0, closer), min(5.0, 2 + closer))):
-        axes.add_collection(LineCollection(lines[part], colors=colours[part], linewidths=width, zorder=2))
-        if part.start is None:  # of those without names the line's colour says which end is whose
-            axes.scatter(a[part], at[part], s=size, edgecolors=colours[part], zorder=3, **A_MARKER)
-        axes.scatter(b[part], at[part], s=size, color=colours[part], zorder=3, **B_MARKER)
+    _draw_lines(axes, a, b, difference, at, named)
     for mean, style in ((panel.found.mean_a, ":"), (panel.found.mean_b, "-")):
         axes.axvline(100 * mean, color=OURS, linestyle=style, linewidth=1, zorder=1)
+    _name_rows(axes, names, at, named)
+    axes.set_ylim(max(end, height / ROW), 0)  # the first on top
+    _scale(axes, a, b)
+    axes.set_title(_title(panel), fontsize=9, loc="left")
+    axes.grid(axis="x", color="#e5e5e5", zorder=0)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_lines(axes, a: np.ndarray, b: np.ndarray, difference: np.ndarray, at: np.ndarray, named: int) -> None:
+    from matplotlib.collections import LineCollection
+
+    colours = np.where(difference < 0, LOST, np.where(difference > 0, WON, TIED)).tolist()
+    lines = [((x, y), (x_b, y)) for x, x_b, y in zip(a, b, at, strict=True)]
+    gap = 72 * ROW * (at[-1] - at[-2]) if named < len(at) else 0.0  # points between two rows without names
+    first, rest = slice(named), slice(named, None)
+    axes.scatter(a[first], at[first], s=16, edgecolors=colours[first], zorder=3, **A_MARKER)
+    # Of those without names b alone has a dot: a is the line's other end.
+    for part, width, size in ((first, 1.6, 16), (rest, min(1.0, gap), min(5.0, 2 + gap))):
+        axes.add_collection(LineCollection(lines[part], colors=colours[part], linewidths=width, zorder=2))
+        axes.scatter(b[part], at[part], s=size, color=colours[part], zorder=3, **B_MARKER)
+
+
+def _name_rows(axes, names: list[str], at: np.ndarray, named: int) -> None:
     ticks = {place: _shortened(name) for place, name in zip(at[:named].tolist(), names[:named], strict=True)}
-    axes.set_ylim(max(end, height / ROW), 0)
     if named < len(names):
         axes.axhline(named + 0.25, color="#bbbbbb", linewidth=0.6)
         ticks[(at[named] + at[-1]) / 2] = f"{len(names) - named} more"
     axes.set_yticks(list(ticks), list(ticks.values()), fontsize=6.5)
-    low, high = (min(a.min(), b.min()), max(a.max(), b.max())) if len(names) else (0.0, 100.0)
+    axes.tick_params(axis="y", length=0)
+
+
+def _scale(axes, a: np.ndarray, b: np.ndarray) -> None:
+    """Room for every case, and hardly any beyond what Dice can be."""
+    both = np.concatenate([a, b])
+    low, high = (both.min(), both.max()) if len(both) else (0.0, 100.0)
     margin = max(0.04 * (high - low), 0.05)
     axes.set_xlim(max(low - margin, -2.0), min(high + margin, 102.0))
-    axes.set_title(_title(panel), fontsize=9, loc="left")
     axes.tick_params(axis="x", labelsize=8)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(axis="x", color="#e5e5e5", zorder=0)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _title(panel: Panel) -> str:

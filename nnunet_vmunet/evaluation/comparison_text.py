@@ -54,6 +54,12 @@ def _notes(comparison: Comparison, left_out: list[str]) -> list[str]:
     notes = []
     if left_out:
         notes.append(f"Left out: {len(left_out)} cases that a model lacks, such as {left_out[0]} (--chill)")
+    if any(
+        part.fold is not None and part.fold.name == "fold_all" for model in comparison.models for part in model.parts
+    ):
+        notes.append(
+            "Note: fold all was validated on cases that it was trained on: this says little about other images"
+        )
     likely = likely_group(comparison.names) if comparison.groups is None else None
     if likely:
         notes.append(

@@ -53,6 +53,11 @@ class PairedComparison:
         return self.defined_for_a_alone + self.defined_for_b_alone + self.undefined_for_both
 
     @property
+    def share_won(self) -> float:
+        """Of the cases, the share that B won; ties stand apart."""
+        return self.won / self.cases if self.cases else np.nan
+
+    @property
     def better(self) -> str | None:
         """Which one, "a" or "b", where the data tells them apart, else None.
 

@@ -57,7 +57,7 @@ class TrainedFold:
         file_ending: str,
         labels: dict,
         model: str = "nnUNetTrainerVMUNet__nnUNetPlans__2d",
-        fold: int = 0,
+        fold: int | str = 0,
         **more_of_dataset_json,
     ) -> None:
         self.model = root / "results" / dataset / model

@@ -84,7 +84,7 @@ def test_tables_json_csv_and_picture(run, models):
         a, b = (np.array([label_metrics(square(m), square())[1][key] for m in missing]) for missing in (OLD, NEW))
         truth = paired_comparison(a, b, smaller_is_better=key == "hd95")
         written = pair["labels"]["each"]["label 1"][metric]
-        for name in ("cases", "won", "lost", "tied", "p_value", "mean_a", "mean_b"):
+        for name in ("cases", "won", "lost", "tied", "share_won", "p_value", "mean_a", "mean_b"):
             assert written[name] == pytest.approx(getattr(truth, name))
         assert written["difference"]["low"] == pytest.approx(truth.difference.low)
         assert written["better"] == {"b": "new", None: None}[truth.better]
@@ -348,7 +348,7 @@ def test_a_folder_within_another_goes_by_its_whole_path(tmp_path):
 LESION = {"background": 0, "lesion": 1}
 
 
-def fold_of(trained, trainer: str, missing: dict[str, int], fold: int = 0, plans: str = "nnUNetPlans"):
+def fold_of(trained, trainer: str, missing: dict[str, int], fold: int | str = 0, plans: str = "nnUNetPlans"):
     """A trained fold whose predictions miss so many pixels."""
     found = trained("Dataset118_ISIC2018", ".png", LESION, f"{trainer}__{plans}__2d", fold=fold)
     for name, pixels in missing.items():
@@ -367,6 +367,13 @@ def test_two_trainers(run, trained):
     assert "lesion, Dice: nnUNetTrainerVMUNet is better than nnUNetTrainer by 5.85 points" in found["sentences"][0]
     (part,) = found["settings"]["models"]["nnUNetTrainer"]
     assert part["dataset"] == "Dataset118_ISIC2018" and part["predictions"].endswith("fold_0/validation")
+
+
+def test_fold_all_is_told_to_say_little(run, trained):
+    for trainer in "XY":
+        fold_of(trained, trainer, {"a": 1, "b": 2}, "all")
+    outcome = run("compare", "-d", 118, "-f", "all", "-tr", "X", "Y", "-np", 1)
+    assert "Note: fold all was validated on cases that it was trained on" in outcome.out
 
 
 def test_several_folds_are_pooled_and_plans_may_differ_too(run, trained):
