@@ -20,7 +20,7 @@ MOST_PANELS = 9
 ALL_NAMED, WORST_NAMED = 40, 20  # so many cases are named in a panel; of more, so many
 WON, LOST, TIED = EDGE, PAPER, "#999999"
 WIDTH, ROW, REST = 4.6, 0.155, 3.0  # inches: of a panel, of a named case, and at most of all that are not named
-LONGEST_NAME = 30
+LONGEST_NAME, LONGEST_MODEL = 30, 60  # letters
 
 A_MARKER, B_MARKER = {"marker": "o", "facecolors": "white", "linewidths": 1.0}, {"marker": "o", "linewidths": 0}
 
@@ -64,7 +64,7 @@ def comparison_figure(comparison: Comparison) -> Figure:
         _draw(axes, panel, height)
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
-    figure.suptitle(f"Dice in percent, a line per {comparison.units[:-1]}, worst losses first{note}", fontsize=11)
+    figure.suptitle(f"Dice in percent, a line per {comparison.units[:-1]}, worst losses of ● first{note}", fontsize=11)
     _add_legend(figure, comparison)
     return figure
 
@@ -74,7 +74,8 @@ def _panels(comparison: Comparison) -> tuple[list[Panel], str]:
     most = max(1, MOST_PANELS // len(comparison.pairs))
     panels, note = [], ""
     for place in range(len(comparison.pairs)):
-        of_pair = _panels_of_pair(comparison, place)
+        every = _panels_of_pair(comparison, place)
+        of_pair = [panel for panel in every if panel.found.cases] or every[:1]
         kept = _most_different(of_pair, most)
         if len(kept) < len(of_pair):
             note = f"; {len(kept)} of {len(of_pair)} panels, those that differ most"
@@ -153,7 +154,9 @@ def _draw_lines(axes, a: np.ndarray, b: np.ndarray, difference: np.ndarray, at: 
 
 
 def _name_rows(axes, names: list[str], at: np.ndarray, named: int) -> None:
-    ticks = {place: _shortened(name) for place, name in zip(at[:named].tolist(), names[:named], strict=True)}
+    ticks = {
+        place: _shortened(name, LONGEST_NAME) for place, name in zip(at[:named].tolist(), names[:named], strict=True)
+    }
     if named < len(names):
         axes.axhline(named + 0.25, color="#bbbbbb", linewidth=0.6)
         ticks[(at[named] + at[-1]) / 2] = f"{len(names) - named} more"
@@ -181,9 +184,10 @@ def _title(panel: Panel) -> str:
     return f"{name}\ndifference {value:+.2f}{ends}\n{found.won} won, {found.lost} lost, {found.tied} tied{missing}"
 
 
-def _shortened(name: str) -> str:
-    if len(name) > LONGEST_NAME:
-        half = LONGEST_NAME // 2
+def _shortened(name: str, longest: int) -> str:
+    """Without its middle where it is longer."""
+    if len(name) > longest:
+        half = longest // 2
         name = f"{name[: half - 1]}…{name[-half:]}"
     return _escaped(name)
 
@@ -191,22 +195,21 @@ def _shortened(name: str) -> str:
 def _add_legend(figure, comparison: Comparison) -> None:
     from matplotlib.lines import Line2D
 
-    baseline = comparison.models[0].name
     other = comparison.models[1].name if len(comparison.models) == 2 else "the other model"
 
     def dot(colour: str) -> Line2D:
         return Line2D([], [], marker="o", linestyle="none", color=OURS, markerfacecolor=colour, markersize=5)
 
-    entries = {
-        baseline: dot("white"),
-        other: dot(OURS),
-        f"{other} worse": Line2D([], [], color=LOST, linewidth=2),
-        f"{other} better": Line2D([], [], color=WON, linewidth=2),
-        f"mean of {baseline}": Line2D([], [], color=OURS, linestyle=":", linewidth=1),
-        f"mean of {other}": Line2D([], [], color=OURS, linewidth=1),
-    }
-    labels = [_escaped(label) for label in entries]
-    figure.legend(list(entries.values()), labels, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    entries = [
+        (_shortened(comparison.models[0].name, LONGEST_MODEL), dot("white")),
+        (_shortened(other, LONGEST_MODEL), dot(OURS)),
+        ("lost", Line2D([], [], color=LOST, linewidth=2)),
+        ("won", Line2D([], [], color=WON, linewidth=2)),
+        ("mean of ○", Line2D([], [], color=OURS, linestyle=":", linewidth=1)),
+        ("mean of ●", Line2D([], [], color=OURS, linewidth=1)),
+    ]
+    labels, handles = zip(*entries, strict=True)
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
 
 
 def _escaped(text: str) -> str:
