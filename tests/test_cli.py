@@ -31,6 +31,7 @@ def test_wrong_arguments_exit_with_2(arguments):
         "evaluate labels",
         "evaluate isic",
         "evaluate synapse",
+        "compare",
         "overlay",
         "weights",
         "weights download",

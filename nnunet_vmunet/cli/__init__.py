@@ -16,13 +16,14 @@ from typing import TextIO
 
 from .. import __version__
 from ..errors import InputError, print_refusal
-from . import convert, evaluate, first_steps, overlay, weights
+from . import compare, convert, evaluate, first_steps, overlay, weights
 
 ADD_COMMANDS = (  # in the order of --help
     first_steps.add_register,
     first_steps.add_doctor,
     convert.add,
     evaluate.add,
+    compare.add,
     overlay.add,
     weights.add,
     first_steps.add_demo,

@@ -12,13 +12,7 @@ def add(commands) -> None:
     tasks = parser.add_subparsers(dest="task", metavar="TASK", required=True)
     labels = tasks.add_parser("labels", help="any dataset: Dice, IoU, HD95 and surface Dice of each label and region")
     _add_evaluated_folders(labels)
-    labels.add_argument(
-        "--tolerance",
-        type=float,
-        metavar="T",
-        help="for surface Dice: how far apart surfaces may lie, in mm, or in pixels where the files have no spacing "
-        "(default 2: about what people differ by who outline the same organ)",
-    )
+    add_tolerance(labels)
     labels.set_defaults(run=_labels)
     isic = tasks.add_parser("isic", help="the paper's, of lesion masks: IoU, Dice, accuracy, specificity, sensitivity")
     _add_evaluated_folders(isic)
@@ -52,13 +46,7 @@ def _add_evaluated_folders(parser) -> None:
         metavar="FOLDER",
         help="where metrics.json, metrics.csv and metrics.png go (default: PREDICTIONS/metrics)",
     )
-    parser.add_argument(
-        "-np",
-        dest="num_processes",
-        type=int,
-        metavar="N",
-        help="processes (default: nnU-Net's, 8, but at most one per core)",
-    )
+    add_num_processes(parser)
 
 
 def _evaluated_folders(args):
@@ -123,3 +111,25 @@ def add_trained_fold(parser) -> None:
     )
     group.add_argument("-pl", dest="plans", default="nnUNetPlans", metavar="PLANS", help="default nnUNetPlans")
     group.add_argument("-c", dest="configuration", default="2d", metavar="CONFIGURATION", help="default 2d")
+
+
+def add_tolerance(parser) -> None:
+    """Add the option of surface Dice; `compare` has it too."""
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        metavar="T",
+        help="for surface Dice: how far apart surfaces may lie, in mm, or in pixels where the files have no spacing "
+        "(default 2: about what people differ by who outline the same organ)",
+    )
+
+
+def add_num_processes(parser) -> None:
+    """Add the option that all commands on folders of label images have."""
+    parser.add_argument(
+        "-np",
+        dest="num_processes",
+        type=int,
+        metavar="N",
+        help="processes (default: nnU-Net's, 8, but at most one per core)",
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import InputError
-from .evaluate import add_trained_fold
+from .evaluate import add_num_processes, add_trained_fold
 
 
 def add(commands) -> None:
@@ -37,13 +37,7 @@ def add(commands) -> None:
         help="intensities of volumes to draw black and white (default: -160 240 for CT, which the "
         "dataset.json names or values below -500 show; else the percentiles 0.5 and 99.5)",
     )
-    parser.add_argument(
-        "-np",
-        dest="num_processes",
-        type=int,
-        metavar="N",
-        help="processes (default: nnU-Net's, 8, but at most one per core)",
-    )
+    add_num_processes(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier overlay")
     parser.set_defaults(run=_run)
 

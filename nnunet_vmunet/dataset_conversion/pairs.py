@@ -9,24 +9,14 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..files.atomic import atomic_folder
+from ..files.case_groups import Groups, likely_group, read_groups
 from ..files.processes import check_num_processes, run_parallel
 from .mask_coding import MaskOptions, decide_coding
 from .masks import survey_mask
 from .pair_folders import Pairs, pairs_below, pairs_of
 from .picture_dataset import EXIF_CHOICES, Case, check_cases, dataset_json, size_name, write_cases
 from .raw_dataset import new_dataset_folder, next_steps, note_on_earlier_preprocessing, write_dataset_json, write_splits
-from .splits import (
-    NUM_FOLDS,
-    SEED,
-    Fold,
-    Groups,
-    grouped_folds,
-    likely_group,
-    read_groups,
-    read_split,
-    refuse_divided_groups,
-    seeded_split,
-)
+from .splits import NUM_FOLDS, SEED, Fold, grouped_folds, read_split, refuse_divided_groups, seeded_split
 
 
 def convert_pairs(

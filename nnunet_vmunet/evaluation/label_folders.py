@@ -15,8 +15,8 @@ from ..files.volumes import VOLUMES
 
 PICTURES = (".png", ".bmp", ".tif", ".tiff")
 
-# Our own picture, which -o may have put beside predictions that are .png files themselves.
-BOX_PLOTS = "metrics.png"
+# Our own pictures, which -o may have put beside predictions that are .png files themselves.
+BOX_PLOTS, COMPARISON = "metrics.png", "comparison.png"
 
 
 def label_files(folder: Path, dataset_json: DatasetJson | None = None) -> dict[str, Path]:
@@ -29,7 +29,9 @@ def label_files(folder: Path, dataset_json: DatasetJson | None = None) -> dict[s
     """
     ending = dataset_json.file_ending if dataset_json is not None else None
     endings = (str(ending),) if ending else VOLUMES + PICTURES  # a dataset.json edited by hand holds anything
-    found = [(name, file) for name, file in files_with_endings(folder, endings) if file.name != BOX_PLOTS]
+    found = [
+        (name, file) for name, file in files_with_endings(folder, endings) if file.name not in (BOX_PLOTS, COMPARISON)
+    ]
     if not found:
         raise InputError(f"{folder} holds no label images ({', '.join(endings)}): give another folder")
     return by_case((re.sub("_segmentation$", "", name, flags=re.IGNORECASE), file) for name, file in found)

@@ -68,25 +68,42 @@ def evaluate_labels(
         InputError: folders that do not pair, a file that cannot be read or holds a value that the dataset.json does not
             know, or no room for the output.
     """
-    if not 0 <= tolerance < np.inf:
-        raise InputError(f"--tolerance {tolerance:g}: give a number from 0")
-    cases = folders.cases()
-    _refuse_mixture(cases)
     output = output or folders.predictions / "metrics"
+    cases = folders.cases()
+    refuse_unusable(cases, tolerance)
     make_folder(output)
-    coding = coding_of(folders.dataset_json, [f for c in cases for f in (c.prediction, c.reference)], num_processes)
-    groups = groups_of(folders.dataset_json, coding)
-    asked = tuple(dict.fromkeys(values for group in groups.values() for values in group.values()))
-    results = run_parallel(_Compare(coding, asked, tolerance), cases, num_processes, "Comparing")
-    _refuse_missing_spacing(cases, results)
-    evaluation = Evaluation(folders, cases, coding, groups, asked, results, tolerance)
-    summaries = {group: evaluation.summary(group) for group in groups}
+    evaluation = evaluate_cases(cases, folders.dataset_json, tolerance=tolerance, num_processes=num_processes)
+    summaries = {group: evaluation.summary(group) for group in evaluation.groups}
     print(_report(evaluation, summaries))
-    write_json(output / "metrics.json", _json(evaluation, summaries))
+    write_json(output / "metrics.json", _json(folders, evaluation, summaries))
     write_csv(output / "metrics.csv", _rows(evaluation))
     _save_picture(output / BOX_PLOTS, evaluation, summaries)
     print(f"Wrote metrics.json, metrics.csv (a row per case) and {BOX_PLOTS} to {output}")
     return summaries
+
+
+def refuse_unusable(cases: list[Case], tolerance: float) -> None:
+    """Raise InputError, before anything is written or read, for what `evaluate_cases` could not take."""
+    if not 0 <= tolerance < np.inf:
+        raise InputError(f"--tolerance {tolerance:g}: give a number from 0")
+    _refuse_mixture(cases)
+
+
+def evaluate_cases(
+    cases: list[Case], dataset_json: DatasetJson | None, *, tolerance: float, num_processes: int | None
+) -> Evaluation:
+    """Compare each case's prediction with its reference; their labels mean the same in all of them.
+
+    Raises:
+        InputError: a file that cannot be read or holds a value that the dataset.json does not know, and shapes or
+            spacings that do not fit.
+    """
+    coding = coding_of(dataset_json, [f for c in cases for f in (c.prediction, c.reference)], num_processes)
+    groups = groups_of(dataset_json, coding)
+    asked = tuple(dict.fromkeys(values for group in groups.values() for values in group.values()))
+    results = run_parallel(_Compare(coding, asked, tolerance), cases, num_processes, "Comparing")
+    _refuse_missing_spacing(cases, results)
+    return Evaluation(cases, coding, groups, asked, results, tolerance)
 
 
 def groups_of(dataset_json: DatasetJson | None, coding: Coding) -> dict[str, Labels]:
@@ -110,7 +127,6 @@ def _name(value: int, names: dict[int, str], taken: Labels) -> str:
 class Evaluation:
     """What was compared and what was found."""
 
-    folders: Folders
     cases: list[Case]
     coding: Coding
     groups: dict[str, Labels]
@@ -311,7 +327,7 @@ def _scale(metric: str) -> int:
     return 100 if metric in PERCENT else 1
 
 
-def _json(evaluation: Evaluation, summaries: dict[str, LabelsSummary]) -> dict:
+def _json(folders: Folders, evaluation: Evaluation, summaries: dict[str, LabelsSummary]) -> dict:
     over_cases = {group: summary.over_cases.as_dict("each") for group, summary in summaries.items()}
     all_pixels = {
         group: {
@@ -324,7 +340,7 @@ def _json(evaluation: Evaluation, summaries: dict[str, LabelsSummary]) -> dict:
         "task": "labels",
         "version": __version__,
         "settings": {
-            **evaluation.folders.described(),
+            **folders.described(),
             **evaluation.groups,
             "ignore_label": evaluation.coding.ignore_label,
             "tolerance": {"value": evaluation.tolerance, "unit": evaluation.unit},

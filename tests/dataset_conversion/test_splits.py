@@ -4,15 +4,9 @@ import json
 
 import pytest
 
-from nnunet_vmunet.dataset_conversion.splits import (
-    grouped_folds,
-    likely_group,
-    read_groups,
-    read_split,
-    refuse_divided_groups,
-    seeded_split,
-)
+from nnunet_vmunet.dataset_conversion.splits import grouped_folds, read_split, refuse_divided_groups, seeded_split
 from nnunet_vmunet.errors import InputError
+from nnunet_vmunet.files.case_groups import read_groups
 
 
 def names(count):
@@ -83,43 +77,6 @@ def test_five_folds_by_patient_validate_every_case_once():
 def test_four_groups_are_too_few_for_five_folds():
     with pytest.raises(InputError, match="4 groups are too few"):
         grouped_folds(list("abcd"), {name: name for name in "abcd"})
-
-
-@pytest.mark.parametrize(
-    ("pattern", "group"), [(r"patient\d+", "patient003"), (r"patient(\d+)_", "003"), ("^p.*?3", "patient003")]
-)
-def test_a_group_is_what_the_pattern_finds(pattern, group):
-    assert read_groups(["patient003_slice_1"], pattern) == {"patient003_slice_1": group}
-
-
-@pytest.mark.parametrize(
-    ("pattern", "words"),
-    [("case", "finds nothing in a_1"), ("x*", "finds nothing in a_1"), ("(", r"--group \( is no regular expression")],
-    ids=["nowhere", "empty", "no_expression"],
-)
-def test_patterns_that_group_nothing_are_refused(pattern, words):
-    with pytest.raises(InputError, match=words):
-        read_groups(["a_1"], pattern)
-
-
-@pytest.mark.parametrize(
-    ("cases", "pattern"),
-    [
-        (PATIENTS, r"^patient\d+"),
-        (["12_left", "12_right", "7_left", "7_right"], r"^\d+"),
-        (names(9), None),
-        (["IMD002", "IMD003"], None),
-        (["benign (1)", "benign (2)", "benign (3)"], None),
-        (["a1_x", "a2_x", "a3_x"], None),
-        (["a1_x", "a1_y", "b"], None),
-        (["03398329ced0", "0b2e702f90ae"], None),
-    ],
-    ids=["patients", "numbers", "isic", "ph2", "busi", "one_each", "not_all", "hashes"],
-)
-def test_names_that_look_like_patients_are_noticed(cases, pattern):
-    assert likely_group(cases) == pattern
-    if pattern:
-        assert len(set(read_groups(cases, pattern).values())) < len(cases)
 
 
 FOLD = {"train": ["a", "c"], "val": ["b"]}

@@ -57,14 +57,15 @@ class TrainedFold:
         file_ending: str,
         labels: dict,
         model: str = "nnUNetTrainerVMUNet__nnUNetPlans__2d",
+        fold: int | str = 0,
         **more_of_dataset_json,
     ) -> None:
         self.model = root / "results" / dataset / model
-        self.validation = self.model / "fold_0" / "validation"
+        self.validation = self.model / f"fold_{fold}" / "validation"
         self.preprocessed = root / "preprocessed" / dataset
         self.references = self.preprocessed / "gt_segmentations"
         for folder in (self.validation, self.references):
-            folder.mkdir(parents=True)
+            folder.mkdir(parents=True, exist_ok=True)
         content = {"labels": labels, "file_ending": file_ending, "channel_names": {"0": "noNorm"}, "numTraining": 3}
         content |= more_of_dataset_json
         (self.model / "dataset.json").write_text(json.dumps(content))
