@@ -8,7 +8,7 @@ from nnunetv2.imageio import reader_writer_registry
 
 from nnunet_vmunet.dataset_json import READERS, parse_dataset_json
 from nnunet_vmunet.errors import InputError
-from nnunet_vmunet.requirement import refuse_missing_reader, refuse_other_reader, requirement
+from nnunet_vmunet.requirement import refuse_missing_parts, refuse_other_reader, requirement
 
 PHOTOGRAPHS = {"dataset_name": "Dataset906_Squares", "image_reader_writer": "WholeImage2DIO"}
 VOLUMES = {"dataset_name": "Dataset907_Volumes", "image_reader_writer": "SimpleITKIO"}
@@ -31,8 +31,8 @@ def unregistered(monkeypatch):
 @pytest.mark.parametrize("reader", READERS.values())
 def test_a_missing_image_reader_is_named_with_the_way_out(reader, unregistered):
     with pytest.raises(InputError, match=rf"{reader}.*Dataset906_Squares needs: run nnunet-vmunet register"):
-        refuse_missing_reader(PHOTOGRAPHS | {"image_reader_writer": reader})
-    refuse_missing_reader(VOLUMES)  # nnU-Net's own readers are its own affair
+        refuse_missing_parts(PHOTOGRAPHS | {"image_reader_writer": reader})
+    refuse_missing_parts(VOLUMES)  # nnU-Net's own readers are its own affair
 
 
 def asking_for(reader: str | None):

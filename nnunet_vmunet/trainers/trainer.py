@@ -27,8 +27,8 @@ from ..errors import InputError
 from ..files.nnunet import nnunet_folder
 from ..losses import BinaryBceDiceLoss, CeDiceLoss, RegionBceDiceLoss
 from ..plans import build_network, is_vmunet, paper_architecture, paper_batch_size
-from ..requirement import refuse_missing_reader, refuse_other_reader, requirement
-from ..schedule import CosineSchedule
+from ..requirement import refuse_missing_parts, refuse_other_reader, requirement
+from ..schedule import T_MAX, CosineSchedule
 from ..weights.checkpoint import fingerprint
 from .checkpoints import PARTIAL, plain, refuse_unusable, saved
 from .passes import PassLoader, SliceDataset
@@ -60,6 +60,7 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
     """
 
     epochs = 300
+    t_max = T_MAX
     num_iterations_per_epoch = ONE_PASS
     num_val_iterations_per_epoch = ONE_PASS  # at most MAX_VALIDATION_BATCHES
     _best_ema: float | None  # nnU-Net's
@@ -181,17 +182,18 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
 
         nnU-Net calls this for inference, and for training once the plans name ours.
         """
-        cls.set_autocast_dtype()
         if plans_manager is not None:
-            refuse_missing_reader(plans_manager.plans)
+            refuse_missing_parts(plans_manager.plans)
         architecture = configuration_manager.configuration["architecture"]
-        return build_network(architecture, num_input_channels, num_output_channels)
+        network = build_network(architecture, num_input_channels, num_output_channels)
+        network.autocast_dtype = cls.autocast_dtype()
+        return network
 
     @staticmethod
-    def set_autocast_dtype() -> None:
-        """nnU-Net's autocast takes torch's current dtype: bfloat16 where the GPU has it, for its range."""
-        if torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False):
-            torch.set_autocast_dtype("cuda", torch.bfloat16)
+    def autocast_dtype() -> torch.dtype | None:
+        """What the network computes in under nnU-Net's autocast: bfloat16 where the GPU has it, for its range."""
+        has_bfloat16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if has_bfloat16 else None
 
     def set_deep_supervision_enabled(self, enabled: bool) -> None:
         """VM-UNet has one output: nothing to switch."""
@@ -201,7 +203,7 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
         optimizer = torch.optim.AdamW(
             self.network.parameters(), self.initial_lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=self.weight_decay
         )
-        return optimizer, CosineSchedule(optimizer, self.initial_lr)
+        return optimizer, CosineSchedule(optimizer, self.initial_lr, self.t_max)
 
     def _build_loss(self) -> nn.Module:
         labels = self.label_manager
