@@ -12,7 +12,7 @@ from .models import VMUNet
 NETWORK = "nnunet_vmunet.models.VMUNet"  # nnU-Net finds the class by this dotted name
 PAPER_BATCH = 32
 PAPER_PIXELS = 32 * 256 * 256
-PAPER_PLANS = "nnUNetVMUNetPlansPaper"  # what VMUNetPlannerPaper writes
+PAPER_PLANNER, PAPER_PLANS = "VMUNetPlannerPaper", "nnUNetVMUNetPlansPaper"
 PAPER_SIDE_OF_PICTURES, PAPER_SIDE_OF_VOLUMES = 256, 224  # pixels; sections 4.1 and 4.2, ISIC and Synapse
 
 

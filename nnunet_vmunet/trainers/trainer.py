@@ -302,17 +302,28 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
             ),
         )
 
-    def _augmenter(self, dataset: SliceDataset, patch_size, transforms: BasicTransform, iterations: int, workers: int):
-        """Batches in passes over `dataset`, in order, made by `workers` processes, or by this one if there are none."""
+    def _augmenter(
+        self,
+        dataset: SliceDataset,
+        patch_size,
+        transforms: BasicTransform,
+        iterations: int,
+        workers: int,
+        batch_size: int | None = None,
+    ):
+        """Batches in passes over `dataset`, in order, made by `workers` processes, or by this one if there are none.
+
+        batch_size: of a single process, where it is not the training's.
+        """
         loader = PassLoader(
             dataset,
-            self.batch_size,
+            batch_size or self.batch_size,
             patch_size,
             self.configuration_manager.patch_size,
             self.label_manager,
             oversample_foreground_percent=self.oversample_foreground_percent,
             transforms=transforms,
-            global_batch_size=self.configuration_manager.batch_size,
+            global_batch_size=batch_size or self.configuration_manager.batch_size,
             first_sample=self._first_sample_of_this_rank(),
             first_batch=self.current_epoch * iterations,
             num_workers=max(1, workers),
