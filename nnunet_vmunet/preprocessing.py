@@ -9,12 +9,13 @@ import numpy as np
 from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
+from .files.volumes import without_zeros
+
 __all__ = ["PaperPreprocessor"]  # what nnU-Net's search finds
 
 CT_WINDOW = (-125.0, 275.0)  # Hounsfield units that the original's Synapse is clipped to, and scaled to [0, 1]
 CT, AS_STORED = "CTNormalization", "NoNormalization"  # nnU-Net's schemes, as the plans name them
 STRETCHED = 255.0  # the highest value of a stretched image
-TINY = np.finfo(np.float32).tiny  # what 0 becomes: nnU-Net takes exact zeros for the outside of a patient
 SEPARATE = 999.0  # nnU-Net's spacing between images that have nothing to do with each other
 
 
@@ -47,9 +48,8 @@ class PaperPreprocessor(DefaultPreprocessor):
         ):
             spacing[axis] = unit * side / data.shape[1 + axis]
         properties["spacing"] = spacing
-        data = data.astype(np.float32)
-        data[data == 0] = TINY
-        return super().run_case_npy(data, seg, properties, plans_manager, configuration_manager, dataset_json)
+        whole = without_zeros(data.astype(np.float32))
+        return super().run_case_npy(whole, seg, properties, plans_manager, configuration_manager, dataset_json)
 
     def _normalize(
         self,

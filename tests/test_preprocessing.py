@@ -5,7 +5,8 @@ import pytest
 from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from nnunet_vmunet.preprocessing import TINY, PaperPreprocessor, in_window, stretched
+from nnunet_vmunet.files.volumes import without_zeros
+from nnunet_vmunet.preprocessing import PaperPreprocessor, in_window, stretched
 
 DESCRIPTION = {"labels": {"background": 0, "lesion": 1}, "file_ending": ".png"}
 RESAMPLING = {"is_seg": False, "order": 1, "order_z": 0, "force_separate_z": None}
@@ -76,7 +77,7 @@ def test_borders_of_zeros_are_not_cut_off():
     image[..., 2:5, 3:6] = 1
     seg[..., 3, 4] = 1
     data, labels, properties = preprocessed(image, ["NoNormalization"], seg)
-    np.testing.assert_array_equal(data, np.where(image == 0, TINY, image).astype(np.float32))
+    np.testing.assert_array_equal(data, without_zeros(image.astype(np.float32)))
     np.testing.assert_array_equal(labels, seg)  # without nnU-Net's -1 for what lies outside
     assert properties["bbox_used_for_cropping"] == [[0, 1], [0, 8], [0, 8]]
 
