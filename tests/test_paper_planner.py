@@ -4,6 +4,13 @@ import json
 
 import numpy as np
 import pytest
+import torch
+from nnunetv2.experiment_planning.plan_and_preprocess_api import (
+    extract_fingerprint_dataset,
+    plan_experiment_dataset,
+    preprocess_dataset,
+)
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.utilities import find_class_by_name
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from PIL import Image
@@ -13,6 +20,7 @@ from nnunet_vmunet.memory_model import TrainingMemory
 from nnunet_vmunet.paper_planner import VMUNetPlannerPaper
 from nnunet_vmunet.planner import VMUNetPlanner
 from nnunet_vmunet.plans import are_of_volumes
+from nnunet_vmunet.trainers import nnUNetTrainerVMUNet_paper
 
 DATASET = "Dataset908_Paper"
 PHOTOGRAPHS = [((1, 767, 1022), (999, 1, 1)), ((1, 540, 722), (999, 1, 1))]
@@ -91,52 +99,51 @@ def test_another_preprocessor_is_refused(planner):
 
 
 @pytest.mark.slow
-@pytest.mark.end_to_end
-def test_from_pictures_of_several_sizes_to_their_masks(nnunet, tmp_path, monkeypatch):
-    sizes = [(70, 50), (64, 64), (90, 120), (40, 80), (64, 48), (100, 64)]
-    rng = np.random.default_rng(0)
-    raw = nnunet.raw / DATASET
-    for folder in ("imagesTr", "labelsTr", "imagesTs"):
-        (raw / folder).mkdir(parents=True)
-    for i, (height, width) in enumerate(sizes):
-        label = np.zeros((height, width), np.uint8)
-        label[height // 4 : height // 2, width // 4 : width // 2] = 1
-        image = (rng.integers(0, 100, (height, width, 3)) + 100 * label[..., None]).astype(np.uint8)
-        image[:10] = 0  # a black border, which nnU-Net would cut off
-        Image.fromarray(image).save(raw / "imagesTr" / f"case{i}_0000.png")
-        Image.fromarray(label).save(raw / "labelsTr" / f"case{i}.png")
-        Image.fromarray(image).save(raw / "imagesTs" / f"case{i}_0000.png")
-    description = {
+def test_from_pictures_of_several_sizes_to_their_masks(folders, monkeypatch):
+    """nnU-Net's own steps, in this process; its reader of pictures, at whose spacing nothing would be resized."""
+    sizes = [(70, 50), (90, 120), (40, 80)]
+    raw = folders / "nnUNet_raw" / DATASET
+    for i, size in enumerate(sizes):
+        write_picture(raw, f"case{i}", *size)
+    splits = [{"train": ["case0", "case1"], "val": ["case2"]}]
+    dataset_json = {
         "channel_names": {"0": "R", "1": "G", "2": "B"},
         "labels": {"background": 0, "square": 1},
         "numTraining": len(sizes),
         "file_ending": ".png",
     }
-    (raw / "dataset.json").write_text(json.dumps(description))
-    nnunet.run(
-        *("nnUNetv2_plan_and_preprocess", "-d", "908", "-c", "2d", "-pl", "VMUNetPlannerPaper"),
-        *("-np", "1", "-npfp", "1", "--verify_dataset_integrity"),
-    )
-    file = nnunet.preprocessed / DATASET / "nnUNetVMUNetPlansPaper.json"
-    plans = json.loads(file.read_text())
-    plans["configurations"]["2d"]["architecture"]["arch_kwargs"].update(
-        depths=[1, 1], depths_decoder=[1, 1], dims=[8, 16], d_state=2
-    )
+    (raw / "dataset.json").write_text(json.dumps(dataset_json))
+    (raw / "splits_final.json").write_text(json.dumps(splits))
+    extract_fingerprint_dataset(908, num_processes=1, verbose=False, show_progress_bar=False)
+    plans, name = plan_experiment_dataset(908, VMUNetPlannerPaper)
+    sizes_of_network = {"depths": [1, 1], "depths_decoder": [1, 1], "dims": [8, 16], "d_state": 2}
+    plans["configurations"]["2d"]["architecture"]["arch_kwargs"].update(sizes_of_network)
     plans["configurations"]["2d"]["batch_size"] = 2
-    file.write_text(json.dumps(plans))
-    model = ("-tr", "PaperFor2Epochs", "-p", "nnUNetVMUNetPlansPaper")
-    monkeypatch.setenv("nnUNet_extTrainer", str(tmp_path / "trainers"))
-    (tmp_path / "trainers").mkdir()
-    (tmp_path / "trainers" / "two_epochs.py").write_text(
-        "from nnunet_vmunet.trainers import nnUNetTrainerVMUNet_paper\n\n\n"
-        "class PaperFor2Epochs(nnUNetTrainerVMUNet_paper):\n    epochs = 2\n"
-    )
-    log = nnunet.run("nnUNetv2_train", "908", "2d", "0", *model, *nnunet.device)
-    assert "The final weights are those of epoch" in log
-    nnunet.run(
-        *("nnUNetv2_predict", "-i", raw / "imagesTs", "-o", tmp_path / "masks", "-d", "908", "-c", "2d"),
-        *("-f", "0", *model, *nnunet.device, "-npp", "1", "-nps", "1"),
-    )
-    for i, (height, width) in enumerate(sizes):
-        mask = np.asarray(Image.open(tmp_path / "masks" / f"case{i}.png"))
-        assert mask.shape == (height, width)
+    (folders / "nnUNet_preprocessed" / DATASET / f"{name}.json").write_text(json.dumps(plans))
+    preprocess_dataset(908, name, ["2d"], [1], show_progress_bar=False)
+
+    monkeypatch.setenv("nnUNet_n_proc_DA", "0")
+    cpu = torch.device("cpu")
+    trainer = nnUNetTrainerVMUNet_paper({**plans, "continue_training": False}, "2d", 0, dataset_json, device=cpu)
+    trainer.initialize()
+    trainer.num_epochs = 1
+    trainer.run_training()
+    predictor = nnUNetPredictor(device=cpu, verbose=False, allow_tqdm=False)
+    predictor.initialize_from_trained_model_folder(trainer.output_folder_base, (0,))
+    assert predictor.allowed_mirroring_axes is None
+    images = [[str(raw / "imagesTr" / f"case{i}_0000.png")] for i in range(len(sizes))]
+    outputs = [str(folders / f"case{i}") for i in range(len(sizes))]
+    predictor.predict_from_files_sequential(images, outputs)
+    for output, (height, width) in zip(outputs, sizes, strict=True):
+        assert Image.open(f"{output}.png").size == (width, height)
+
+
+def write_picture(raw, name: str, height: int, width: int) -> None:
+    """A bright square, below a black border that nnU-Net would cut off."""
+    label = np.zeros((height, width), np.uint8)
+    label[height // 2 : -10, width // 4 : width // 2] = 1
+    image = np.random.default_rng(0).integers(0, 100, (height, width, 3)) + 100 * label[..., None]
+    image[:10] = 0
+    for folder, content in (("imagesTr", image.astype(np.uint8)), ("labelsTr", label)):
+        (raw / folder).mkdir(exist_ok=True)
+        Image.fromarray(content).save(raw / folder / f"{name}{'_0000' * (folder == 'imagesTr')}.png")

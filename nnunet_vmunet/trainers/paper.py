@@ -101,9 +101,9 @@ class nnUNetTrainerVMUNet_paper(nnUNetTrainerVMUNet_fp32):
         """Do as nnU-Net does, and log which weights the training will end with."""
         super().on_train_start()
         part = "training" if self.of_volumes else "validation"
-        line = f"The training will end with the weights of the epoch with the lowest loss on the {part} part"
+        line = f"The training will end, as the original's, with the weights of the lowest loss on the {part} part"
         if not self.of_volumes:
-            line += ", as the original's does. It selects on what it reports: the fold's validation flatters them"
+            line += ". It selects on what it reports: the fold's validation flatters them"
         self.print_to_log_file(f"{line}.")
 
     def on_epoch_end(self) -> None:
