@@ -12,6 +12,8 @@ from .models import VMUNet
 NETWORK = "nnunet_vmunet.models.VMUNet"  # nnU-Net finds the class by this dotted name
 PAPER_BATCH = 32
 PAPER_PIXELS = 32 * 256 * 256
+PAPER_PLANNER, PAPER_PLANS = "VMUNetPlannerPaper", "nnUNetVMUNetPlansPaper"
+PAPER_SIDE_OF_PICTURES, PAPER_SIDE_OF_VOLUMES = 256, 224  # pixels; sections 4.1 and 4.2, ISIC and Synapse
 
 
 def paper_architecture() -> dict:
@@ -32,6 +34,11 @@ def is_vmunet(class_name: str) -> bool:
     except pydoc.ErrorDuringImport:
         return False
     return isinstance(named, type) and issubclass(named, VMUNet)
+
+
+def are_of_volumes(plans: dict) -> bool:
+    """Whether the plans are of volumes, of which slices are taken, and not of pictures."""
+    return plans["original_median_shape_after_transp"][0] > 1
 
 
 def build_network(architecture: dict, input_channels: int, num_classes: int) -> VMUNet:

@@ -1,7 +1,8 @@
 """Lets nnU-Net's searches find VM-UNet, by shims: modules of one import each, copied into the installed nnunetv2.
 
-nnU-Net looks for trainers, image readers and planners in its own package folder and offers plugins no entry point. The
-shims go there at the user's command and can be taken away again. nnunetv2 itself is never imported here: that is slow.
+nnU-Net looks for trainers, image readers, planners and preprocessors in its own package folder and offers plugins no
+entry point. The shims go there at the user's command and can be taken away again. nnunetv2 itself is never imported
+here: that is slow.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ SHIMS = {
     "trainers/vmunet_trainers.py": "training/nnUNetTrainer/variants/vmunet",
     "imageio/vmunet_image_io.py": "imageio/vmunet",
     "planners/vmunet_planners.py": "experiment_planning/experiment_planners/vmunet",
+    "preprocessing/vmunet_preprocessing.py": "preprocessing/vmunet",
 }
 MARK = b"# nnunet-vmunet shim"  # how each file that we write begins
 INIT = MARK + b": nnU-Net searches only folders that have an __init__.py.\n"

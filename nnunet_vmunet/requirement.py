@@ -1,34 +1,63 @@
-"""What a saved model requires of the nnU-Net that is to predict with it: our trainer and, for photographs, our reader.
+"""What a saved model requires of the nnU-Net that is to predict with it: our trainer, reader and preprocessor.
 
 A checkpoint holds it as a dictionary of plain values under init_args, "requires": it can be read without this package.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TypeGuard
 
 from . import __version__
 from .dataset_json import READERS, DatasetJson
 from .errors import InputError
 
+PAPER_PREPROCESSOR = "PaperPreprocessor"  # the class in preprocessing.py
+
 
 def requirement(trainer: str, plans: dict) -> dict[str, str | None]:
     """The dictionary for a model of these plans."""
     reader = plans.get("image_reader_writer")
-    return {"package": "nnunet-vmunet", "version": __version__, "trainer": trainer, "reader": reader}
+    preprocessor = PAPER_PREPROCESSOR if _names_paper_preprocessor(plans) else None
+    return {
+        "package": "nnunet-vmunet",
+        "version": __version__,
+        "trainer": trainer,
+        "reader": reader,
+        "preprocessor": preprocessor,
+    }
 
 
-def refuse_missing_reader(plans: dict) -> None:
-    """Raise InputError where the plans name an image reader of ours and nnU-Net does not find it.
+def refuse_missing_parts(plans: dict) -> None:
+    """Raise InputError where the plans name an image reader or a preprocessor of ours and nnU-Net does not find it.
 
-    Without it nnU-Net would say that its background workers have died.
+    Without a reader nnU-Net would say that its background workers have died, without a preprocessor that None cannot
+    be called.
     """
     reader = plans.get("image_reader_writer")
     if _is_ours(reader) and not _is_found(reader):
-        raise InputError(
-            f"nnU-Net in {_nnunet()} does not find {reader}, which the model of {plans.get('dataset_name')} needs: "
-            "run nnunet-vmunet register"
-        )
+        raise _missing(reader, plans)
+    if _names_paper_preprocessor(plans) and not _is_preprocessor_found(PAPER_PREPROCESSOR):
+        raise _missing(PAPER_PREPROCESSOR, plans)
+
+
+def _missing(name: str, plans: dict) -> InputError:
+    return InputError(
+        f"nnU-Net in {_nnunet()} does not find {name}, which the model of {plans.get('dataset_name')} needs: "
+        "run nnunet-vmunet register"
+    )
+
+
+def _names_paper_preprocessor(plans: dict) -> bool:
+    configurations = plans.get("configurations", {}).values()
+    return any(settings.get("preprocessor_name") == PAPER_PREPROCESSOR for settings in configurations)
+
+
+def _is_preprocessor_found(name: str) -> bool:
+    from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
+
+    folder = str(Path(_nnunet(), "preprocessing"))
+    return recursive_find_python_class(folder, name, "nnunetv2.preprocessing") is not None
 
 
 def refuse_other_reader(description: DatasetJson, reader: str | None) -> None:

@@ -17,12 +17,14 @@ IMPORTS = {
     "image_io": "dataset_json",
     "memory_model": "losses models ops",
     "models": "ops",
-    "nnunet_shims": "image_io planner trainers",
+    "nnunet_shims": "image_io paper_planner planner preprocessing trainers",
     "overlay": "dataset_json evaluation files",
+    "paper_planner": "planner plans requirement",
     "planner": "dataset_json image_io memory_model plans requirement",
+    "preprocessing": "files",
     "requirement": "dataset_json",
     "trainers": "dataset_json files losses plans requirement schedule weights",
-    "weights": "dataset_json files models plans requirement",
+    "weights": "dataset_json files models plans preprocessing requirement",
 }  # besides `errors`, which anything may import
 
 

@@ -23,9 +23,15 @@ CHECKOUT = Path(nnunet_vmunet.__file__).resolve().parents[1]
 TRAINERS = "training/nnUNetTrainer/variants/vmunet"
 READERS = "imageio/vmunet"
 PLANNERS = "experiment_planning/experiment_planners/vmunet"
-SHIMS = (f"{TRAINERS}/vmunet_trainers.py", f"{READERS}/vmunet_image_io.py", f"{PLANNERS}/vmunet_planners.py")
+PREPROCESSORS = "preprocessing/vmunet"
+SHIMS = (
+    f"{TRAINERS}/vmunet_trainers.py",
+    f"{READERS}/vmunet_image_io.py",
+    f"{PLANNERS}/vmunet_planners.py",
+    f"{PREPROCESSORS}/vmunet_preprocessing.py",
+)
 INSTALLED = metadata.version("nnunetv2")
-SEARCHED = tuple(str(Path(folder).parent) for folder in (TRAINERS, READERS, PLANNERS))  # nnU-Net's own
+SEARCHED = tuple(str(Path(folder).parent) for folder in (TRAINERS, READERS, PLANNERS, PREPROCESSORS))  # nnU-Net's own
 
 CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir")  # to the disk, in Python's audit events; and "open"
 
@@ -39,6 +45,10 @@ from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 def find_planner(name):  # as nnUNetv2_plan_experiment does
     folder = os.path.join(nnunetv2.__path__[0], "experiment_planning")
     return recursive_find_python_class(folder, name, current_module="nnunetv2.experiment_planning")
+
+def find_preprocessor(name):  # as nnU-Net's ConfigurationManager does
+    folder = os.path.join(nnunetv2.__path__[0], "preprocessing")
+    return recursive_find_python_class(folder, name, current_module="nnunetv2.preprocessing")
 
 def module_of(search, name):
     try:
@@ -56,6 +66,8 @@ print(json.dumps({
     "reader of RGBA images": module_of(recursive_find_reader_writer_by_name, "WholeRGBAImage2DIO"),
     "planner": module_of(find_planner, "VMUNetPlanner"),
     "paper's geometry": module_of(find_planner, "VMUNetPlanner224"),
+    "paper's planner": module_of(find_planner, "VMUNetPlannerPaper"),
+    "preprocessor": module_of(find_preprocessor, "PaperPreprocessor"),
     "stock planner": module_of(find_planner, "nnUNetPlannerResEncM"),
     "shim stays imported": "vmunet_trainers" in sys.modules,
 }))
@@ -204,6 +216,9 @@ def test_register_check_and_remove(install, request):
         PLANNERS,
         f"{PLANNERS}/__init__.py",
         f"{PLANNERS}/vmunet_planners.py",
+        PREPROCESSORS,
+        f"{PREPROCESSORS}/__init__.py",
+        f"{PREPROCESSORS}/vmunet_preprocessing.py",
     }
 
     second = python.command("register")
@@ -220,6 +235,8 @@ def test_register_check_and_remove(install, request):
     assert found["variant"].startswith("nnunet_vmunet.trainers")
     assert found["reader"] == "nnunet_vmunet.image_io"
     assert found["planner"] == found["paper's geometry"] == "nnunet_vmunet.planner"
+    assert found["paper's planner"] == "nnunet_vmunet.paper_planner"
+    assert found["preprocessor"] == "nnunet_vmunet.preprocessing"
     assert found["stock trainer"].startswith("nnunetv2.")
     assert found["stock planner"].startswith("nnunetv2.")
     assert any("vmunet" in path and path.endswith(".pyc") for path in contents(python.nnunet))
@@ -259,7 +276,8 @@ def test_left_over_shim_is_silent_after_our_uninstall(shim, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("shim", "module"), list(zip(register.SHIMS, ("trainers", "image_io", "planner"), strict=True))
+    ("shim", "module"),
+    list(zip(register.SHIMS, ("trainers", "image_io", "paper_planner", "preprocessing"), strict=True)),
 )
 def test_shim_shows_what_else_is_missing(shim, module, tmp_path):
     (tmp_path / "nnunet_vmunet").mkdir()

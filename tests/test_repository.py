@@ -168,11 +168,17 @@ def test_a_documented_signature_is_true(name, documented):
 
 
 @pytest.mark.parametrize(
-    "module, names",
-    [("nnunet_vmunet.trainers", r"nnUNetTrainerVMUNet\w*"), ("nnunet_vmunet.planner", r"VMUNetPlanner\w*")],
+    "modules, names",
+    [
+        (["nnunet_vmunet.trainers"], r"nnUNetTrainerVMUNet\w*"),
+        (["nnunet_vmunet.planner", "nnunet_vmunet.paper_planner"], r"VMUNetPlanner\w*"),
+        (["nnunet_vmunet.preprocessing"], r"\w+Preprocessor"),
+    ],
+    ids=["trainers", "planners", "preprocessor"],
 )
-def test_documented_names_are_those_that_nnunet_finds(module, names):
-    assert set(re.findall(f"`({names})`", API)) == set(importlib.import_module(module).__all__)
+def test_documented_names_are_those_that_nnunet_finds(modules, names):
+    found = {name for module in modules for name in importlib.import_module(module).__all__}
+    assert set(re.findall(f"`({names})`", API)) == found
 
 
 def test_the_documented_readers_are_those_that_nnunet_finds():

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 from nnunetv2.imageio import reader_writer_registry
+from nnunetv2.utilities import find_class_by_name
 
 from nnunet_vmunet.dataset_json import READERS, parse_dataset_json
 from nnunet_vmunet.errors import InputError
-from nnunet_vmunet.requirement import refuse_missing_reader, refuse_other_reader, requirement
+from nnunet_vmunet.requirement import refuse_missing_parts, refuse_other_reader, requirement
 
 PHOTOGRAPHS = {"dataset_name": "Dataset906_Squares", "image_reader_writer": "WholeImage2DIO"}
 VOLUMES = {"dataset_name": "Dataset907_Volumes", "image_reader_writer": "SimpleITKIO"}
@@ -31,8 +32,24 @@ def unregistered(monkeypatch):
 @pytest.mark.parametrize("reader", READERS.values())
 def test_a_missing_image_reader_is_named_with_the_way_out(reader, unregistered):
     with pytest.raises(InputError, match=rf"{reader}.*Dataset906_Squares needs: run nnunet-vmunet register"):
-        refuse_missing_reader(PHOTOGRAPHS | {"image_reader_writer": reader})
-    refuse_missing_reader(VOLUMES)  # nnU-Net's own readers are its own affair
+        refuse_missing_parts(PHOTOGRAPHS | {"image_reader_writer": reader})
+    refuse_missing_parts(VOLUMES)  # nnU-Net's own readers are its own affair
+
+
+PAPER = {**VOLUMES, "configurations": {"2d": {"preprocessor_name": "PaperPreprocessor"}, "2d_b4": {}}}
+
+
+def test_a_missing_preprocessor_is_named_with_the_way_out(monkeypatch):
+    monkeypatch.setattr(find_class_by_name, "recursive_find_python_class", lambda *_: None)
+    with pytest.raises(InputError, match=r"PaperPreprocessor.*Dataset907_Volumes needs: run nnunet-vmunet register"):
+        refuse_missing_parts(PAPER)
+    refuse_missing_parts(VOLUMES)
+    assert requirement("nnUNetTrainerVMUNet_paper", PAPER)["preprocessor"] == "PaperPreprocessor"
+    assert requirement("nnUNetTrainerVMUNet", VOLUMES)["preprocessor"] is None
+
+
+def test_a_registered_preprocessor_is_found(registered):
+    refuse_missing_parts(PAPER)
 
 
 def asking_for(reader: str | None):

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..errors import InputError, size_text
 from ..files.listing import by_case
-from ..files.volumes import reading, real_numbers
+from ..files.volumes import reading, real_numbers, without_zeros
 from .nifti import check_intensities, checked_labels, write_slices
 from .release_folders import find_folder, matching_files
 from .synapse_benchmark import SYNAPSE_ORGANS, TEST_CASES, TRAINING_SLICES
@@ -81,9 +81,12 @@ def count_slices(case: Case) -> int:
 
 
 def convert(case: Case, organs: int, image: Path, label: Path) -> None:
-    """Write the case as a volume of unit voxels, its slices along nnU-Net's first axis."""
+    """Write the case as a volume of unit voxels, its slices along nnU-Net's first axis.
+
+    Air is exactly 0 in this form, and nnU-Net would cut slices down to the body.
+    """
     intensities, labels = _read_pair(case.files[0], ndim=3) if _is_volume(case) else _stack(case.files)
-    write_slices(intensities, image)
+    write_slices(without_zeros(intensities), image)
     write_slices(labels, label)
 
 

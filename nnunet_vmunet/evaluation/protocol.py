@@ -22,8 +22,7 @@ def protocol_of(folders: Folders, size: str) -> dict[str, str]:
     return {
         "split": split if isinstance(split, str) and split else UNKNOWN,
         "mirroring": _mirroring(folders),
-        # nnU-Net predicts the validation again, into the same folder, when asked.
-        "checkpoint": UNKNOWN if folders.fold is None else "checkpoint_final, unless --val_best was given",
+        "checkpoint": _checkpoint(folders),
         "size": size,
     }
 
@@ -41,15 +40,33 @@ def differences(protocol: dict[str, str], task: str) -> str:
     return ". ".join(f"{title}: {'; '.join(listed)}" for title, listed in parts.items() if listed)
 
 
+def _checkpoint(folders: Folders) -> str:
+    """Whose weights predicted the validation: nnU-Net does it again, into the same folder, when asked."""
+    if folders.fold is None:
+        return UNKNOWN
+    # nnUNetTrainerVMUNet_paper's, whose final checkpoint is its best.
+    deciding = {
+        "val_losses": paper.PROTOCOLS["isic"]["checkpoint"],
+        "train_losses": paper.PROTOCOLS["synapse"]["checkpoint"],
+    }
+    return deciding.get(_noted(folders, "deciding_loss") or "", "checkpoint_final, unless --val_best was given")
+
+
 def _mirroring(folders: Folders) -> str:
-    """What the validation of a fold did: nnU-Net writes the trainer's attributes to debug.json when it trains."""
-    if folders.fold is None or not (folders.fold / "debug.json").is_file():
-        return UNKNOWN
-    try:
-        axes = read_json(folders.fold / "debug.json", dict).get("inference_allowed_mirroring_axes")
-    except InputError:  # a note is not worth a refusal
-        return UNKNOWN
+    """What the validation of a fold did."""
+    axes = _noted(folders, "inference_allowed_mirroring_axes")
     if axes is None:
         return UNKNOWN
-    number = sum(character.isdecimal() for character in str(axes))  # "(0, 1)", or "None"
+    number = sum(character.isdecimal() for character in axes)  # "(0, 1)", or "None"
     return f"{2**number} mirrored views averaged" if number else "none"
+
+
+def _noted(folders: Folders, attribute: str) -> str | None:
+    """An attribute of the fold's trainer: nnU-Net writes them to debug.json when it trains."""
+    if folders.fold is None or not (folders.fold / "debug.json").is_file():
+        return None
+    try:
+        value = read_json(folders.fold / "debug.json", dict).get(attribute)
+    except InputError:  # a note is not worth a refusal
+        return None
+    return None if value is None else str(value)

@@ -130,6 +130,14 @@ def real_numbers(values: np.ndarray) -> np.ndarray:
     return values
 
 
+def without_zeros(values: np.ndarray) -> np.ndarray:
+    """Lift 0 to the smallest positive float32, 1e-38: nnU-Net takes zeros for the outside of a patient, and crops them.
+
+    values: float32, of any shape; they stay as they are.
+    """
+    return np.where(values == 0, np.finfo(np.float32).tiny, values)
+
+
 def nifti_bytes(path: Path) -> bytes:
     """The uncompressed bytes; the checksum at a .gz file's end tells a truncated file from a whole one."""
     content = path.read_bytes()

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .autocast import own_autocast
 from .layers import PatchEmbedding, PatchExpanding, PatchMerging
 from .ss2d import VSSBlock
 
@@ -108,6 +109,7 @@ class VMUNet(nn.Module):
 
     encoder_class = Encoder
     decoder_class = Decoder
+    autocast_dtype: torch.dtype | None = None  # under autocast; None: as the caller says
 
     def __init__(
         self,
@@ -134,8 +136,9 @@ class VMUNet(nn.Module):
             raise ValueError(f"expected an image {expected}, got {tuple(image.shape)}")
         height, width = image.shape[2:]
         padded = F.pad(image, (0, -width % self.size_divisor, 0, -height % self.size_divisor))
-        bottom, skips = self.encoder(padded)
-        return self.decoder(bottom, skips)[:, :, :height, :width]
+        with own_autocast(image.device.type, self.autocast_dtype):
+            bottom, skips = self.encoder(padded)
+            return self.decoder(bottom, skips)[:, :, :height, :width]
 
 
 def _drop_path_rates(depths: Sequence[int], maximum: float) -> list[list[float]]:

@@ -1,5 +1,6 @@
 """The trainers that `nnUNetv2_train -tr` finds once `nnunet-vmunet register` has run."""
 
+from .paper import nnUNetTrainerVMUNet_paper
 from .trainer import nnUNetTrainerVMUNet
 from .variants import (
     nnUNetTrainerVMUNet_5epochs,
@@ -17,5 +18,6 @@ __all__ = [
     "nnUNetTrainerVMUNet_50epochs",
     "nnUNetTrainerVMUNet_DA",
     "nnUNetTrainerVMUNet_fp32",
+    "nnUNetTrainerVMUNet_paper",
     "nnUNetTrainerVMUNet_raw",
 ]

@@ -28,7 +28,7 @@ from ..files.nnunet import nnunet_folder
 from ..losses import BinaryBceDiceLoss, CeDiceLoss, RegionBceDiceLoss
 from ..models.layers import DropPath
 from ..plans import build_network, is_vmunet, paper_architecture, paper_batch_size
-from ..requirement import refuse_missing_reader, refuse_other_reader, requirement
+from ..requirement import refuse_missing_parts, refuse_other_reader, requirement
 from ..schedule import T_MAX, CosineSchedule
 from ..weights.checkpoint import fingerprint
 from .averaging import AveragingAdamW
@@ -131,6 +131,10 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
         """Do as nnU-Net does; stochastic depth follows from the seed and the number of the step."""
         seed_everything(self.seed, Purpose.STEP, self.step)
         self.step += 1
+        return self.optimise(batch)
+
+    def optimise(self, batch: dict) -> dict:
+        """One step of the optimiser on data (b, c, h, w) and target; returns the "loss"."""
         return super().train_step(batch)
 
     def on_validation_epoch_start(self) -> None:
@@ -234,17 +238,18 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
 
         nnU-Net calls this for inference, and for training once the plans name ours.
         """
-        cls.set_autocast_dtype()
         if plans_manager is not None:
-            refuse_missing_reader(plans_manager.plans)
+            refuse_missing_parts(plans_manager.plans)
         architecture = configuration_manager.configuration["architecture"]
-        return build_network(architecture, num_input_channels, num_output_channels)
+        network = build_network(architecture, num_input_channels, num_output_channels)
+        network.autocast_dtype = cls.autocast_dtype()
+        return network
 
     @staticmethod
-    def set_autocast_dtype() -> None:
-        """nnU-Net's autocast takes torch's current dtype: bfloat16 where the GPU has it, for its range."""
-        if torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False):
-            torch.set_autocast_dtype("cuda", torch.bfloat16)
+    def autocast_dtype() -> torch.dtype | None:
+        """What the network computes in under nnU-Net's autocast: bfloat16 where the GPU has it, for its range."""
+        has_bfloat16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if has_bfloat16 else None
 
     def set_deep_supervision_enabled(self, enabled: bool) -> None:
         """VM-UNet has one output: nothing to switch."""
@@ -373,17 +378,21 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
         iterations: int,
         workers: int,
         purposes: tuple[Purpose, Purpose],
+        batch_size: int | None = None,
     ):
-        """Batches in passes over `dataset`, in order, made by `workers` processes, or by this one if there are none."""
+        """Batches in passes over `dataset`, in order, made by `workers` processes, or by this one if there are none.
+
+        batch_size: of a single process, where it is not the training's.
+        """
         loader = PassLoader(
             dataset,
-            self.batch_size,
+            batch_size or self.batch_size,
             patch_size,
             self.configuration_manager.patch_size,
             self.label_manager,
             oversample_foreground_percent=self.oversample_foreground_percent,
             transforms=transforms,
-            global_batch_size=self.configuration_manager.batch_size,
+            global_batch_size=batch_size or self.configuration_manager.batch_size,
             first_sample=self._first_sample_of_this_rank(),
             first_batch=self.current_epoch * iterations,
             num_workers=max(1, workers),

@@ -45,6 +45,6 @@ class nnUNetTrainerVMUNet_fp32(nnUNetTrainerVMUNet):
         self.grad_scaler = None
 
     @staticmethod
-    def set_autocast_dtype() -> None:
-        """Autocast to float32 leaves everything as it is."""
-        torch.set_autocast_dtype("cuda", torch.float32)
+    def autocast_dtype() -> torch.dtype:
+        """The network's own, whatever nnU-Net's autocast would cast to."""
+        return torch.float32

@@ -12,7 +12,7 @@ from ..plans import paper_architecture
 from .checkpoint import Checkpoint, Kind, fingerprint, open_checkpoint
 from .checkpoint_file import write
 from .filling import LoadReport, fill
-from .model_folder import planned_dataset, refuse_unfit_for_prediction, write_model_folder
+from .model_folder import TRAINER, planned_dataset, refuse_unfit_for_prediction, write_model_folder
 from .names import OUTPUT_LAYER, PATCH_EMBEDDING
 from .target import Target
 
@@ -81,7 +81,7 @@ def import_model(
         f"{folder} written.\n"
         f"Normalisation: {normalisation}.\n"
         f"Size: the plans' windows are {height}x{width}; the original resizes ISIC to 256x256 and Synapse to 224x224.\n"
-        f"Next:\n  nnUNetv2_predict -d {dataset.name} -c 2d -f 0 -tr nnUNetTrainerVMUNet "
+        f"Next:\n  nnUNetv2_predict -d {dataset.name} -c 2d -f 0 -tr {TRAINER} "
         f"-p {dataset.plans_name} -i FOLDER -o FOLDER"
     )
     return folder

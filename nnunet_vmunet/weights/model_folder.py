@@ -13,18 +13,18 @@ from PIL import Image, ImageDraw
 from ..errors import InputError
 from ..files.atomic import atomic_folder
 from ..files.nnunet import nnunet_folder
-from ..plans import is_vmunet, paper_architecture
-from ..requirement import requirement
+from ..plans import PAPER_PLANNER, PAPER_PLANS, is_vmunet, paper_architecture
+from ..preprocessing import CT_WINDOW
+from ..requirement import PAPER_PREPROCESSOR, requirement
 from .checkpoint import Checkpoint, Kind
 from .checkpoint_file import write
 from .filling import LoadReport
 from .target import CONFIGURATION, Dataset, Target
 
-TRAINER = "nnUNetTrainerVMUNet"
+TRAINER = "nnUNetTrainerVMUNet_fp32"  # what the original computes in
 CHECKPOINT = Path("fold_0", "checkpoint_final.pth")
 PROGRESS = CHECKPOINT.with_name("progress.png")
 SUMMARY = CHECKPOINT.with_name("validation") / "summary.json"
-CT_WINDOW = (-125.0, 275.0)  # Hounsfield units that the original clips Synapse to and scales to [0, 1]
 OF_AN_IMPORT = {
     "plans.json",
     "dataset.json",
@@ -97,10 +97,13 @@ def as_the_original(plans: dict, configuration: str) -> tuple[dict, str]:
 
     The original subtracts a dataset's mean and divides by its standard deviation for ISIC, and then stretches every
     image to 0..255 by its own minimum and maximum, which undoes the former. nnU-Net has no scheme that does this over
-    all channels together; the values as they are differ from it by the stretch alone.
+    all channels together, but `PaperPreprocessor` does, and plans that name it stay as they are; in others the values
+    as they are differ from it by the stretch alone.
     """
     plans = copy.deepcopy(plans)
     settings = plans["configurations"][configuration]
+    if settings.get("preprocessor_name") == PAPER_PREPROCESSOR:
+        return plans, f"the original's, by {PAPER_PREPROCESSOR}"
     schemes = settings["normalization_schemes"]
     if schemes == ["CTNormalization"]:
         low, high = CT_WINDOW
@@ -113,7 +116,7 @@ def as_the_original(plans: dict, configuration: str) -> tuple[dict, str]:
         settings["use_mask_for_norm"] = [False] * 3
         return plans, (
             "the stored values, 0 to 255 for photographs; the original also stretches each image to its own minimum "
-            "and maximum, which nnU-Net has no scheme for"
+            f"and maximum, as plans of {PAPER_PLANNER} do (give -pl {PAPER_PLANS})"
         )
     return plans, f"left as planned ({', '.join(schemes)}); compare it with how the checkpoint's images were made"
 

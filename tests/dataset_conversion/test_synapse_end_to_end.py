@@ -8,6 +8,14 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from nnunetv2.experiment_planning.plan_and_preprocess_api import (
+    extract_fingerprint_dataset,
+    plan_experiment_dataset,
+    preprocess_dataset,
+)
+from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
+
+from nnunet_vmunet.planner import VMUNetPlanner224
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.slow]
 
@@ -34,11 +42,15 @@ def lay_out(synapse, form: str, slab) -> None:
             synapse.save(synapse.image(number), image, affine)
             synapse.save(synapse.label(number), label, affine)
         return
-    scaled = ((image.T.clip(-125, 275) + 125) / 400).astype(np.float32)
-    labels = np.where(label.T <= 8, label.T, 0).astype(np.float32)
+    scaled, labels = as_transunet(image, label)
     synapse.save_volume(synapse.test_volume(1), scaled, labels)
     for k in range(DEPTH):
         synapse.save_slice(synapse.slice(5, k), scaled[k], labels[k])
+
+
+def as_transunet(image, label):
+    scaled = ((image.T.clip(-125, 275) + 125) / 400).astype(np.float32)
+    return scaled, np.where(label.T <= 8, label.T, 0).astype(np.float32)
 
 
 @pytest.mark.parametrize(
@@ -68,3 +80,22 @@ def test_plan_and_preprocess(convert_synapse, synapse, raw, slab, form, normaliz
     assert configuration["normalization_schemes"] == [normalization]
     folds = json.loads((preprocessed / "splits_final.json").read_text())
     assert folds == [{"train": ["case0005"], "val": ["case0001"]}]
+
+
+def test_transunets_slices_are_224_whole(convert_synapse, synapse, raw, shared, registered):
+    """Slices of a real CT with the air around the body, which is exactly 0 in this form; two extents of the body."""
+    stored = [nib.load(shared / "data/abdomen_ct" / name).dataobj for name in ("img0001.nii.gz", "label0001.nii.gz")]
+    scaled, labels = as_transunet(*map(np.asanyarray, stored))
+    synapse.save_volume(synapse.test_volume(1), scaled[20:23], labels[20:23])
+    for k in range(3):
+        synapse.save_slice(synapse.slice(5, k), scaled[60 + k], labels[60 + k])
+    convert_synapse("--partial")
+    extract_fingerprint_dataset(27, num_processes=1, verbose=False, show_progress_bar=False)
+    _, name = plan_experiment_dataset(27, VMUNetPlanner224)
+    preprocess_dataset(27, name, ["2d"], [1], show_progress_bar=False)
+    preprocessed = raw.parent / "preprocessed" / "Dataset027_Synapse"
+    dataset = nnUNetDatasetBlosc2(str(preprocessed / f"{name}_2d"))
+    for case in ("case0001", "case0005"):
+        data, seg, _, properties = dataset.load_case(case)
+        assert properties["shape_after_cropping_and_before_resampling"] == properties["shape_before_cropping"]
+        assert data.shape == seg.shape == (1, 3, 224, 224)

@@ -149,6 +149,15 @@ def test_a_trained_fold_by_its_id(run, trained):
     assert sorted(f.name for f in fold.validation.glob("*.png")) == ["ISIC_1.png", "ISIC_2.png"]
 
 
+def test_the_papers_trainer_leaves_the_split_as_the_only_difference(run, trained):
+    fold = trained("Dataset118_ISIC2018", ".png", {"background": 0, "lesion": 1}, release="isic18", split="seeded 7:3")
+    fold.debug(inference_allowed_mirroring_axes=None, deciding_loss="val_losses")
+    fold.add("ISIC_1", disc(30, 3), disc(30))
+    out = run("evaluate", "isic", "-d", 118, "-f", 0, "-np", 1).out
+    line = "Differs from the paper's protocol: split: seeded 7:3 (the paper: never published as a list)\n"
+    assert line in out
+
+
 @pytest.mark.parametrize("release", [None, "synapse", 18, ["isic18"]], ids=str)
 def test_a_name_is_no_release(run, trained, release):
     """Polyps converted as if they were ISIC are compared with nothing."""

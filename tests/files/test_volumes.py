@@ -6,7 +6,7 @@ import pytest
 import SimpleITK as sitk
 
 from nnunet_vmunet.errors import InputError
-from nnunet_vmunet.files.volumes import read_grid, read_volume, refuse_other_grid
+from nnunet_vmunet.files.volumes import read_grid, read_volume, refuse_other_grid, without_zeros
 
 
 def write_volume(path, voxels, affine=None) -> None:
@@ -95,3 +95,12 @@ def test_slanted_voxels_have_a_grid(tmp_path):
     affine = np.array([[1.0, 0.3, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
     write_volume(tmp_path / "gantry.nii", np.zeros((4, 5, 6), np.int16), affine)
     np.testing.assert_allclose(read_grid(tmp_path / "gantry.nii").affine, affine)
+
+
+def test_zeros_become_positive_and_nothing_else_changes():
+    values = np.array([0, -0.0, 1e-38, -1, 255], np.float32)
+    lifted = without_zeros(values)
+    assert lifted.dtype == np.float32
+    assert (lifted != 0).all()
+    np.testing.assert_array_equal(lifted[2:], values[2:])
+    np.testing.assert_array_equal(lifted + 1, values + 1)  # no sum or product shows it

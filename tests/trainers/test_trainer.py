@@ -233,13 +233,22 @@ def test_variants_by_suffix(small, suffix, epochs):
 
 def test_float32_variant_neither_casts_nor_scales(small):
     before = torch.get_autocast_dtype("cuda")
-    try:
-        trainer = small().trainer(trainers.nnUNetTrainerVMUNet_fp32)
-        trainer.initialize()
-        assert trainer.grad_scaler is None
-        assert torch.get_autocast_dtype("cuda") == torch.float32
-    finally:
-        torch.set_autocast_dtype("cuda", before)
+    trainer = small().trainer(trainers.nnUNetTrainerVMUNet_fp32)
+    trainer.initialize()
+    assert trainer.grad_scaler is None
+    with torch.autocast("cpu", torch.bfloat16):
+        assert trainer.network(torch.zeros(1, 1, 16, 16)).dtype == torch.float32
+    assert torch.get_autocast_dtype("cuda") == before  # other networks of the process keep theirs
+
+
+def test_bfloat16_is_the_networks_own_where_the_gpu_has_it(small, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: not including_emulation)
+    before = torch.get_autocast_dtype("cuda")
+    plans = PlansManager(small().plans)
+    network = nnUNetTrainerVMUNet.build_network_architecture(plans, plans.get_configuration("2d"), 1, 2)
+    assert network.autocast_dtype == torch.bfloat16
+    assert torch.get_autocast_dtype("cuda") == before
 
 
 def test_a_training_killed_while_saving_keeps_its_checkpoint(small, monkeypatch, tmp_path):

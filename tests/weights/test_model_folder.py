@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from full_disk import room_per_file
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.model_sharing.model_export import export_pretrained_model
 from nnunetv2.model_sharing.model_import import install_model_from_zip_file
 from nnunetv2.preprocessing.normalization.default_normalization_schemes import CTNormalization
@@ -41,7 +42,7 @@ def planned(tmp_path, monkeypatch):
         }
         if plans:
             (folder / "nnUNetPlans.json").write_text(json.dumps(content))
-        return tmp_path / "nnUNet_results" / folder.name / "nnUNetTrainerVMUNet__nnUNetPlans__2d"
+        return tmp_path / "nnUNet_results" / folder.name / "nnUNetTrainerVMUNet_fp32__nnUNetPlans__2d"
 
     return write
 
@@ -54,9 +55,9 @@ def test_the_folder_holds_what_prediction_reads(planned, published, saved, capsy
     folder = planned()
     assert import_model(saved(published)) == 0
     checkpoint = torch.load(folder / "fold_0" / "checkpoint_final.pth", weights_only=True)
-    assert checkpoint["trainer_name"] == "nnUNetTrainerVMUNet"
+    assert checkpoint["trainer_name"] == "nnUNetTrainerVMUNet_fp32"
     assert checkpoint["init_args"]["configuration"] == "2d"
-    assert checkpoint["init_args"]["requires"]["trainer"] == "nnUNetTrainerVMUNet"
+    assert checkpoint["init_args"]["requires"]["trainer"] == "nnUNetTrainerVMUNet_fp32"
     VMUNet(3, 2).load_state_dict(checkpoint["network_weights"])
     plans = json.loads((folder / "plans.json").read_text())
     assert plans["configurations"].keys() == {"2d"}
@@ -70,7 +71,7 @@ def test_the_model_can_be_shared_as_a_trained_one(planned, published, saved, tmp
     folder, archive = planned(), str(tmp_path / "model.zip")
     (tmp_path / "nnUNet_preprocessed" / folder.parent.name / "dataset_fingerprint.json").write_text("{}")
     assert import_model(saved(published)) == 0
-    export_pretrained_model(118, archive, ("2d",), "nnUNetTrainerVMUNet", folds=(0,))
+    export_pretrained_model(118, archive, ("2d",), "nnUNetTrainerVMUNet_fp32", folds=(0,))
     monkeypatch.setenv("nnUNet_results", str(tmp_path / "elsewhere"))
     install_model_from_zip_file(archive)
     installed = tmp_path / "elsewhere" / folder.relative_to(tmp_path / "nnUNet_results")
@@ -89,6 +90,23 @@ def test_ct_is_clipped_and_scaled_as_the_original_did():
     scheme = CTNormalization(False, changed["foreground_intensity_properties_per_channel"]["0"])
     assert scheme.run(hounsfield).tolist() == [[0, 0, 0.5, 1, 1]]
     assert properties["0"]["mean"] == 80.0  # the given plans stay as they are
+
+
+def test_plans_of_the_papers_planner_stay_as_they_are():
+    settings = {"normalization_schemes": ["ZScoreNormalization"] * 3, "preprocessor_name": "PaperPreprocessor"}
+    plans = {"configurations": {"2d": settings}}
+    changed, statement = as_the_original(plans, "2d")
+    assert changed == plans
+    assert statement == "the original's, by PaperPreprocessor"
+
+
+def test_the_model_predicts_in_float32(planned, published, saved, registered):
+    folder = planned()
+    assert import_model(saved(published)) == 0
+    predictor = nnUNetPredictor(device=torch.device("cpu"))
+    predictor.initialize_from_trained_model_folder(str(folder), (0,))
+    with torch.autocast("cpu", torch.bfloat16), torch.inference_mode():
+        assert predictor.network.eval()(torch.zeros(1, 3, 32, 32)).dtype == torch.float32
 
 
 def test_other_schemes_are_left_and_the_difference_is_stated():

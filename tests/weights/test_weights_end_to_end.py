@@ -60,7 +60,7 @@ def test_a_published_checkpoint_predicts_without_training(nnunet, planned, publi
         "-f",
         "0",
         "-tr",
-        "nnUNetTrainerVMUNet",
+        "nnUNetTrainerVMUNet_fp32",
         "-p",
         "nnUNetPlans",
         "-npp",
