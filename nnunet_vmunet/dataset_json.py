@@ -71,6 +71,11 @@ class DatasetJson:
         return None if named == "None" else named  # nnU-Net's way to name none
 
     @property
+    def was_averaged(self) -> bool:
+        """Whether a converter of ours brought photographs of any size to one size, as "size" says."""
+        return self.reader in READERS.values() and isinstance(self.content.get("size"), int)
+
+    @property
     def is_ct(self) -> bool:
         """Whether the first channel holds Hounsfield units."""
         return bool(self.channels) and self.channels[0].lower() == "ct"

@@ -18,12 +18,13 @@ from nnunetv2.paths import nnUNet_preprocessed
 from nnunetv2.preprocessing.resampling.default_resampling import compute_new_shape
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
-from .dataset_json import FILE_NAME, DatasetJson, parse_dataset_json
+from .dataset_json import FILE_NAME, READERS, DatasetJson, parse_dataset_json
 from .errors import InputError
 from .image_io import refuse_other_channels
 from .memory_model import TrainingMemory, training_memory
 from .plans import PAPER_BATCH, build_network, paper_architecture
-from .requirement import refuse_other_reader
+from .requirement import refuse_missing_parts, refuse_other_reader
+from .resampling import resample_averaging
 
 __all__ = [  # what nnU-Net's search finds
     "VMUNetPlanner",
@@ -99,6 +100,7 @@ class VMUNetPlanner(ExperimentPlanner):
             "label_manager": LabelManager.__name__,
             "foreground_intensity_properties_per_channel": fingerprint["foreground_intensity_properties_per_channel"],
         }
+        refuse_missing_parts(self.plans)
         print(self._summary(configuration))
         preprocessed = Path(nnUNet_preprocessed, self.dataset_name)
         shutil.copy(Path(self.raw_dataset_folder, "dataset.json"), preprocessed / "dataset.json")
@@ -131,6 +133,12 @@ class VMUNetPlanner(ExperimentPlanner):
             "architecture": self.architecture(),
             "batch_dice": True,
         }
+
+    def determine_resampling(self, *args, **kwargs) -> tuple:
+        """nnU-Net's hook: its own functions and their keywords, but photographs that shrink are averaged."""
+        data, *others = super().determine_resampling(*args, **kwargs)
+        averaged = self.determine_reader_writer().__name__ in READERS.values()
+        return (resample_averaging if averaged else data), *others
 
     def architecture(self) -> dict:
         """The plans' entry `architecture`: the network to train, and the one whose memory is counted."""

@@ -31,6 +31,7 @@ SHIMS = {
     "imageio/vmunet_image_io.py": "imageio/vmunet",
     "planners/vmunet_planners.py": "experiment_planning/experiment_planners/vmunet",
     "preprocessing/vmunet_preprocessing.py": "preprocessing/vmunet",
+    "resampling/vmunet_resampling.py": "preprocessing/resampling/vmunet",
 }
 MARK = b"# nnunet-vmunet shim"  # how each file that we write begins
 INIT = MARK + b": nnU-Net searches only folders that have an __init__.py.\n"

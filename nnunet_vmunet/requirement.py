@@ -1,4 +1,4 @@
-"""What a saved model requires of the nnU-Net that is to predict with it: our trainer, reader and preprocessor.
+"""What a saved model requires of the nnU-Net that is to predict with it: our trainer, reader, preprocessor, resampling.
 
 A checkpoint holds it as a dictionary of plain values under init_args, "requires": it can be read without this package.
 """
@@ -13,32 +13,37 @@ from .dataset_json import READERS, DatasetJson
 from .errors import InputError
 
 PAPER_PREPROCESSOR = "PaperPreprocessor"  # the class in preprocessing.py
+AVERAGING = "resample_averaging"  # the function in resampling.py
 
 
 def requirement(trainer: str, plans: dict) -> dict[str, str | None]:
     """The dictionary for a model of these plans."""
     reader = plans.get("image_reader_writer")
-    preprocessor = PAPER_PREPROCESSOR if _names_paper_preprocessor(plans) else None
     return {
         "package": "nnunet-vmunet",
         "version": __version__,
         "trainer": trainer,
         "reader": reader,
-        "preprocessor": preprocessor,
+        "preprocessor": PAPER_PREPROCESSOR if _named(plans, "preprocessor_name", PAPER_PREPROCESSOR) else None,
+        "resampling": AVERAGING if _named(plans, "resampling_fn_data", AVERAGING) else None,
     }
 
 
 def refuse_missing_parts(plans: dict) -> None:
-    """Raise InputError where the plans name an image reader or a preprocessor of ours and nnU-Net does not find it.
+    """Raise InputError where the plans name a reader, preprocessor or resampling of ours that nnU-Net does not find.
 
-    Without a reader nnU-Net would say that its background workers have died, without a preprocessor that None cannot
-    be called.
+    Without a reader or a resampling nnU-Net would say that its background workers have died, without a preprocessor
+    that None cannot be called.
     """
     reader = plans.get("image_reader_writer")
     if _is_ours(reader) and not _is_found(reader):
         raise _missing(reader, plans)
-    if _names_paper_preprocessor(plans) and not _is_preprocessor_found(PAPER_PREPROCESSOR):
-        raise _missing(PAPER_PREPROCESSOR, plans)
+    for key, name, *folders in (
+        ("preprocessor_name", PAPER_PREPROCESSOR, "preprocessing"),
+        ("resampling_fn_data", AVERAGING, "preprocessing", "resampling"),
+    ):
+        if _named(plans, key, name) and not _is_in(folders, name):
+            raise _missing(name, plans)
 
 
 def _missing(name: str, plans: dict) -> InputError:
@@ -48,16 +53,16 @@ def _missing(name: str, plans: dict) -> InputError:
     )
 
 
-def _names_paper_preprocessor(plans: dict) -> bool:
-    configurations = plans.get("configurations", {}).values()
-    return any(settings.get("preprocessor_name") == PAPER_PREPROCESSOR for settings in configurations)
+def _named(plans: dict, key: str, name: str) -> bool:
+    return any(settings.get(key) == name for settings in plans.get("configurations", {}).values())
 
 
-def _is_preprocessor_found(name: str) -> bool:
+def _is_in(folders: list[str], name: str) -> bool:
+    """Whether nnU-Net's search finds a class or function in this folder of its package, by the folder's path."""
     from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
 
-    folder = str(Path(_nnunet(), "preprocessing"))
-    return recursive_find_python_class(folder, name, "nnunetv2.preprocessing") is not None
+    module = ".".join(("nnunetv2", *folders))
+    return recursive_find_python_class(str(Path(_nnunet(), *folders)), name, module) is not None
 
 
 def refuse_other_reader(description: DatasetJson, reader: str | None) -> None:

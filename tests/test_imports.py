@@ -17,13 +17,13 @@ IMPORTS = {
     "image_io": "dataset_json",
     "memory_model": "losses models ops",
     "models": "ops",
-    "nnunet_shims": "image_io paper_planner planner preprocessing trainers",
+    "nnunet_shims": "image_io paper_planner planner preprocessing resampling trainers",
     "overlay": "dataset_json evaluation files",
     "paper_planner": "planner plans requirement",
-    "planner": "dataset_json image_io memory_model plans requirement",
+    "planner": "dataset_json image_io memory_model plans requirement resampling",
     "preprocessing": "files",
     "requirement": "dataset_json",
-    "trainers": "dataset_json files losses plans requirement schedule weights",
+    "trainers": "dataset_json files losses models plans requirement schedule weights",
     "weights": "dataset_json files models plans preprocessing requirement",
 }  # besides `errors`, which anything may import
 

@@ -72,6 +72,16 @@ def planner(folders):
     return make
 
 
+def test_photographs_that_shrink_are_averaged_and_volumes_resampled_as_by_nnunet(planner, registered):
+    def resampling_of(reader, images):
+        made = planner(images=images)
+        made.dataset_json["overwrite_image_reader_writer"] = reader
+        return made.plan_experiment()["configurations"]["2d"]["resampling_fn_data"]
+
+    assert resampling_of("WholeGreyImage2DIO", WHOLE_PHOTOGRAPHS) == "resample_averaging"
+    assert resampling_of("SimpleITKIO", CT) == "resample_data_or_seg_to_shape"
+
+
 @pytest.fixture
 def memory(monkeypatch):
     """A round memory model that costs no count: 0.4 GB in all for the parameters, 4 KB for a pixel."""

@@ -24,14 +24,17 @@ TRAINERS = "training/nnUNetTrainer/variants/vmunet"
 READERS = "imageio/vmunet"
 PLANNERS = "experiment_planning/experiment_planners/vmunet"
 PREPROCESSORS = "preprocessing/vmunet"
+RESAMPLING = "preprocessing/resampling/vmunet"
 SHIMS = (
     f"{TRAINERS}/vmunet_trainers.py",
     f"{READERS}/vmunet_image_io.py",
     f"{PLANNERS}/vmunet_planners.py",
     f"{PREPROCESSORS}/vmunet_preprocessing.py",
+    f"{RESAMPLING}/vmunet_resampling.py",
 )
 INSTALLED = metadata.version("nnunetv2")
-SEARCHED = tuple(str(Path(folder).parent) for folder in (TRAINERS, READERS, PLANNERS, PREPROCESSORS))  # nnU-Net's own
+FOLDERS = (TRAINERS, READERS, PLANNERS, PREPROCESSORS, RESAMPLING)
+SEARCHED = tuple(str(Path(folder).parent) for folder in FOLDERS)  # nnU-Net's own
 
 CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir")  # to the disk, in Python's audit events; and "open"
 
@@ -39,6 +42,7 @@ COMMAND = "import sys; from nnunet_vmunet.cli import main; sys.exit(main(sys.arg
 SEARCH = """
 import json, os, sys, nnunetv2
 from nnunetv2.imageio.reader_writer_registry import recursive_find_reader_writer_by_name
+from nnunetv2.preprocessing.resampling.utils import recursive_find_resampling_fn_by_name
 from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
@@ -68,6 +72,7 @@ print(json.dumps({
     "paper's geometry": module_of(find_planner, "VMUNetPlanner224"),
     "paper's planner": module_of(find_planner, "VMUNetPlannerPaper"),
     "preprocessor": module_of(find_preprocessor, "PaperPreprocessor"),
+    "resampling": module_of(recursive_find_resampling_fn_by_name, "resample_averaging"),
     "stock planner": module_of(find_planner, "nnUNetPlannerResEncM"),
     "shim stays imported": "vmunet_trainers" in sys.modules,
 }))
@@ -219,6 +224,9 @@ def test_register_check_and_remove(install, request):
         PREPROCESSORS,
         f"{PREPROCESSORS}/__init__.py",
         f"{PREPROCESSORS}/vmunet_preprocessing.py",
+        RESAMPLING,
+        f"{RESAMPLING}/__init__.py",
+        f"{RESAMPLING}/vmunet_resampling.py",
     }
 
     second = python.command("register")
@@ -237,6 +245,7 @@ def test_register_check_and_remove(install, request):
     assert found["planner"] == found["paper's geometry"] == "nnunet_vmunet.planner"
     assert found["paper's planner"] == "nnunet_vmunet.paper_planner"
     assert found["preprocessor"] == "nnunet_vmunet.preprocessing"
+    assert found["resampling"] == "nnunet_vmunet.resampling"
     assert found["stock trainer"].startswith("nnunetv2.")
     assert found["stock planner"].startswith("nnunetv2.")
     assert any("vmunet" in path and path.endswith(".pyc") for path in contents(python.nnunet))
@@ -277,7 +286,7 @@ def test_left_over_shim_is_silent_after_our_uninstall(shim, tmp_path):
 
 @pytest.mark.parametrize(
     ("shim", "module"),
-    list(zip(register.SHIMS, ("trainers", "image_io", "paper_planner", "preprocessing"), strict=True)),
+    list(zip(register.SHIMS, ("trainers", "image_io", "paper_planner", "preprocessing", "resampling"), strict=True)),
 )
 def test_shim_shows_what_else_is_missing(shim, module, tmp_path):
     (tmp_path / "nnunet_vmunet").mkdir()

@@ -48,8 +48,20 @@ def test_a_missing_preprocessor_is_named_with_the_way_out(monkeypatch):
     assert requirement("nnUNetTrainerVMUNet", VOLUMES)["preprocessor"] is None
 
 
-def test_a_registered_preprocessor_is_found(registered):
+AVERAGED = {**PHOTOGRAPHS, "configurations": {"2d": {"resampling_fn_data": "resample_averaging"}}}
+
+
+def test_a_missing_resampling_is_named_with_the_way_out(monkeypatch, registered):
+    monkeypatch.setattr(find_class_by_name, "recursive_find_python_class", lambda *_: None)
+    with pytest.raises(InputError, match=r"resample_averaging.*Dataset906_Squares needs: run nnunet-vmunet register"):
+        refuse_missing_parts(AVERAGED)
+    assert requirement("nnUNetTrainerVMUNet", AVERAGED)["resampling"] == "resample_averaging"
+    assert requirement("nnUNetTrainerVMUNet", PHOTOGRAPHS)["resampling"] is None
+
+
+def test_registered_parts_are_found(registered):
     refuse_missing_parts(PAPER)
+    refuse_missing_parts(AVERAGED)
 
 
 def asking_for(reader: str | None):

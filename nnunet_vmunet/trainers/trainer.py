@@ -28,7 +28,7 @@ from ..files.nnunet import nnunet_folder
 from ..losses import BinaryBceDiceLoss, CeDiceLoss, RegionBceDiceLoss
 from ..models.layers import DropPath
 from ..plans import build_network, is_vmunet, paper_architecture, paper_batch_size
-from ..requirement import refuse_missing_parts, refuse_other_reader, requirement
+from ..requirement import AVERAGING, refuse_missing_parts, refuse_other_reader, requirement
 from ..schedule import T_MAX, CosineSchedule
 from ..weights.checkpoint import fingerprint
 from .averaging import AveragingAdamW
@@ -174,7 +174,11 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
         """Put our network and a batch size for it into plans made for another; one pass is an epoch either way."""
         training, validation = (len(dataset) for dataset in self.get_tr_and_val_datasets())
         if not is_vmunet(self.configuration_manager.network_arch_class_name):
-            self._change_plans(architecture=paper_architecture(), **self._paper_batch(training))
+            changes = {"architecture": paper_architecture(), **self._paper_batch(training)}
+            if self.description.was_averaged:
+                changes["resampling_fn_data"] = AVERAGING  # what the model will see was averaged too
+            self._change_plans(**changes)
+            refuse_missing_parts(self.plans_manager.plans)
         batch_size, processes = self.configuration_manager.batch_size, self._processes()
         if batch_size < processes:
             raise InputError(

@@ -62,6 +62,23 @@ def test_plans_for_another_network_get_ours_and_the_papers_batch(tiny_dataset):
     assert "training VM-UNet with 32 images of 16x16 per batch instead of 12" in log
 
 
+NNUNETS_RESAMPLING = {"resampling_fn_data": "resample_data_or_seg_to_shape"}
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [(256, "resample_averaging"), ("native", NNUNETS_RESAMPLING["resampling_fn_data"])]
+)
+def test_photographs_that_a_converter_averaged_will_be_averaged_when_predicting(
+    tiny_dataset, registered, size, expected
+):
+    dataset = tiny_dataset(overwrite_image_reader_writer="WholeGreyImage2DIO", size=size)
+    dataset.plans["image_reader_writer"] = "WholeGreyImage2DIO"
+    dataset.plans["configurations"]["2d"].update(NNUNETS_RESAMPLING)
+    trainer = dataset.trainer(nnUNetTrainerVMUNet)
+    trainer.initialize()
+    assert trainer.plans_manager.plans["configurations"]["2d"]["resampling_fn_data"] == expected
+
+
 def test_plans_that_name_our_network_are_obeyed(small):
     trainer = small().trainer(nnUNetTrainerVMUNet)
     trainer.initialize()
