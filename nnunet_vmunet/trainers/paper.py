@@ -136,8 +136,8 @@ class nnUNetTrainerVMUNet_paper(nnUNetTrainerVMUNet_fp32):
         A training can be killed after nnU-Net saved its latest checkpoint and before that one was found the best.
         """
         super().load_checkpoint(filename_or_checkpoint)
-        logged = saved(self._best_file(), "logging") or {}
-        self.best_loss = min(logged.get(self.deciding_loss) or [math.inf])
+        logged = saved(self._best_file(), "logging")
+        self.best_loss = logged[self.deciding_loss][-1] if logged else math.inf  # its own epoch's is the last
         if self.current_epoch < self.num_epochs:
             self._keep_if_best()
 

@@ -48,9 +48,16 @@ def test_it_is_no_part_of_the_weights(network):
     assert set(network(torch.bfloat16).state_dict()) == set(VMUNet(1, 2, **SMALL).state_dict())
 
 
-@pytest.mark.parametrize("own", [torch.float16, torch.float32], ids=str)
-def test_it_holds_when_compiled(network, own):
+@pytest.fixture
+def compiling_afresh():
+    """What was compiled for one size before makes torch compile the next for any, in other tests too."""
     torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+@pytest.mark.parametrize("own", [torch.float16, torch.float32], ids=str)
+def test_it_holds_when_compiled(own, compiling_afresh):
     network = VMUNet(1, 2, **SMALL).eval()
     network.autocast_dtype = own
     compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
