@@ -129,6 +129,7 @@ class NnUNet:
     """nnU-Net's three folders below `folder`, and commands as a user types them there."""
 
     folder: Path
+    workers: int = 1  # that load and augment, in a training
 
     def __post_init__(self) -> None:
         for folder in (self.raw, self.preprocessed, self.results):
@@ -183,7 +184,7 @@ class NnUNet:
         # cores, because a training outlasts the tests of the other processes.
         dropped = ("COVERAGE_", "OMP_NUM_THREADS")
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
-        return {**inherited, **folders, "nnUNet_n_proc_DA": "1", "nnUNet_def_n_proc": "2"}
+        return {**inherited, **folders, "nnUNet_n_proc_DA": str(self.workers), "nnUNet_def_n_proc": "2"}
 
 
 def _program(name: str, *arguments) -> list[str]:

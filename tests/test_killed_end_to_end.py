@@ -105,6 +105,19 @@ def masks(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.png"))
 
 
+def assert_same_bits(one: dict, other: dict) -> None:
+    """Of two checkpoints: the weights, averaged and raw, the optimizer's moments, and what was logged but the times."""
+    for name, weights in one["network_weights"].items():
+        assert torch.equal(weights, other["network_weights"][name]), name
+    moments, others = (checkpoint["optimizer_state"]["state"] for checkpoint in (one, other))
+    assert len(moments) == len(others) > 0
+    for number, state in moments.items():
+        for name, values in state.items():
+            assert torch.equal(values, others[number][name]), (number, name)
+    for curve in ("train_losses", "val_losses", "mean_fg_dice"):
+        assert one["logging"][curve] == other["logging"][curve]
+
+
 def test_what_was_complete_is_kept_and_the_rest_is_done(planned):
     moments = random.Random(2402)
     train = ("nnUNetv2_train", DATASET, "2d", "0", "-tr", TRAINER)
@@ -122,12 +135,17 @@ def test_what_was_complete_is_kept_and_the_rest_is_done(planned):
         assert epoch <= latest["current_epoch"] <= 4  # so many epochs were complete
     log = planned.run(*train, "--c", *planned.device)
     assert [int(n) for n in re.findall(r"Epoch (\d+) *\n", log)] == list(range(latest["current_epoch"], 5))
-    curves = torch.load(fold / "checkpoint_final.pth", weights_only=False)["logging"]
-    assert curves["lrs"] == [cosine_lr(epoch, 1e-3) for epoch in range(5)]
+    final = torch.load(fold / "checkpoint_final.pth", weights_only=False)
+    curves = final["logging"]
+    assert curves["lrs"] == [cosine_lr(epoch, 1e-3, t_max=5) for epoch in range(5)]
     assert np.isfinite(curves["train_losses"]).all()
     assert len(curves["train_losses"]) == 5
     assert len(masks(fold / "validation")) == 2
     assert not list(fold.glob("*.partial"))
+
+    planned.workers = 0
+    planned.run(*train, *planned.device)  # from the start, never killed, and without workers
+    assert_same_bits(torch.load(fold / "checkpoint_final.pth", weights_only=False), final)
 
     predict = (
         "nnUNetv2_predict",
