@@ -9,11 +9,11 @@ PACKAGE = Path(nnunet_vmunet.__file__).parent
 IMPORTS = {
     "plans": "models",
     "cli": "dataset_conversion demo doctor evaluation overlay register weights",
-    "dataset_conversion": "dataset_json files",
+    "dataset_conversion": "dataset_json files organs",
     "dataset_json": "files",
     "demo": "overlay synthetic_lesions",
     "doctor": "dataset_json files ops register",
-    "evaluation": "dataset_json files",
+    "evaluation": "dataset_json files organs",
     "image_io": "dataset_json",
     "memory_model": "losses models ops",
     "models": "ops",

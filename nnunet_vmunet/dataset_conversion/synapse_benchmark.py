@@ -6,27 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from ..organs import BTCV_ORGANS, SYNAPSE_ORGANS
 from .splits import Fold
-
-# In the released label maps the first organ is 1; 0 is background.
-BTCV_ORGANS = (
-    "spleen",
-    "right kidney",
-    "left kidney",
-    "gallbladder",
-    "oesophagus",
-    "liver",
-    "stomach",
-    "aorta",
-    "inferior vena cava",
-    "portal and splenic vein",
-    "pancreas",
-    "right adrenal gland",
-    "left adrenal gland",
-)
-
-# The order in which the VM-UNet paper, and every other since TransUNet's, reports them. Other orders circulate.
-SYNAPSE_ORGANS = ("aorta", "gallbladder", "left kidney", "right kidney", "liver", "pancreas", "spleen", "stomach")
 
 # The organs of a dataset, by how many they are.
 ORGANS = {8: SYNAPSE_ORGANS, 13: BTCV_ORGANS}

@@ -19,9 +19,10 @@ import numpy as np
 from ..errors import InputError, size_text
 from ..files.listing import by_case
 from ..files.volumes import reading, real_numbers, without_zeros
+from ..organs import SYNAPSE_ORGANS
 from .nifti import check_intensities, checked_labels, write_slices
 from .release_folders import find_folder, matching_files
-from .synapse_benchmark import SYNAPSE_ORGANS, TEST_CASES, TRAINING_SLICES
+from .synapse_benchmark import TEST_CASES, TRAINING_SLICES
 
 WANTED = "train_npz and test_vol_h5"
 ORGAN_COUNTS = (8,)

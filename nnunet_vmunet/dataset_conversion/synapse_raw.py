@@ -7,9 +7,10 @@ from pathlib import Path
 
 from ..files.listing import by_case
 from ..files.volumes import refuse_other_grid
+from ..organs import BTCV_ORGANS
 from .nifti import check_intensities, checked_labels, copy_volume, read_volume, write_labels
 from .release_folders import find_folder, matching_files, missing_folder, refuse_unpaired
-from .synapse_benchmark import BTCV_ORGANS, from_btcv
+from .synapse_benchmark import from_btcv
 
 WANTED = "RawData/Training with img and label in it"
 ORGAN_COUNTS = (8, 13)

@@ -26,24 +26,6 @@ SYNAPSE_DICE = {
 SYNAPSE_MEAN_DICE = 81.08
 SYNAPSE_MEAN_HD95 = 19.21
 
-# In BTCV's order, of its labels 1 to 13.
-BTCV_ORGANS = (
-    "spleen",
-    "right kidney",
-    "left kidney",
-    "gallbladder",
-    "oesophagus",
-    "liver",
-    "stomach",
-    "aorta",
-    "inferior vena cava",
-    "portal and splenic vein",
-    "pancreas",
-    "right adrenal gland",
-    "left adrenal gland",
-)
-
-
 # Of the original's evaluation: what a table says beside its own. Which checkpoint: train.py:170, train_synapse.py:188.
 PROTOCOLS = {
     "isic": {

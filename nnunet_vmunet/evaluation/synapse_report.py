@@ -12,6 +12,7 @@ from ..errors import InputError
 from ..files.nnunet import write_json
 from ..files.processes import run_parallel
 from ..files.volumes import is_volume, refuse_other_grid
+from ..organs import BTCV_ORGANS, SYNAPSE_ORGANS
 from . import paper
 from .bootstrap import INTERVALS, LEVEL, Estimate
 from .label_folders import BOX_PLOTS, Case, Folders
@@ -23,7 +24,7 @@ from .summary import Summary, summarise
 from .synapse_metrics import in_papers_convention, organ_agreements
 
 # The paper reports the organs in TransUNet's order, which `nnunet-vmunet convert synapse` numbers them in.
-ORGANS = {organ: label for label, organ in enumerate(paper.SYNAPSE_DICE, start=1)}
+ORGANS = {organ: label for label, organ in enumerate(SYNAPSE_ORGANS, start=1)}
 
 METRICS = ("dice", "hd95_voxels", "hd95_mm")
 
@@ -82,7 +83,7 @@ def _organs(folders: Folders) -> Organs:
         return ORGANS
     organs = {name: values[0] for name, values in found.labels.items()}
     by_value = [paper.words(name) for name in sorted(organs, key=organs.__getitem__)]
-    known = [[paper.words(organ) for organ in order] for order in (ORGANS, paper.BTCV_ORGANS)]
+    known = [[paper.words(organ) for organ in order] for order in (ORGANS, BTCV_ORGANS)]
     in_a_row = sorted(organs.values()) == list(range(1, len(organs) + 1))
     if found.has_regions or found.ignore_label is not None or not in_a_row or by_value not in known:
         raise InputError(

@@ -4,9 +4,7 @@ import pytest
 from synapse_layouts import published_slice_counts
 
 from nnunet_vmunet.dataset_conversion.synapse_benchmark import (
-    BTCV_ORGANS,
     CASES,
-    SYNAPSE_ORGANS,
     TEST_CASES,
     TRAINING_SLICES,
     from_btcv,
@@ -14,6 +12,7 @@ from nnunet_vmunet.dataset_conversion.synapse_benchmark import (
     published_fold,
     unpublished_slice_counts,
 )
+from nnunet_vmunet.organs import BTCV_ORGANS, SYNAPSE_ORGANS
 
 
 def test_transunets_table():
