@@ -13,6 +13,7 @@ pytestmark = [pytest.mark.end_to_end, pytest.mark.slow]
 
 DATASET = "Dataset904_Hippocampus"
 TRAINER = "nnUNetTrainerVMUNet_5epochs"
+CONFIGURATION = "2d_b8"  # batches of 8: four times the steps of 32, for the same images
 LABELS = {"background": 0, "anterior": 1, "posterior": 2}
 TRAINING_CASES, TEST_CASES = 20, 6
 
@@ -39,6 +40,13 @@ def lay_out_raw_dataset(source: Path, raw: Path) -> tuple[list[str], list[str]]:
     return training, test
 
 
+def set_batch_size(plans_file: Path) -> None:
+    """As the README says: a configuration that inherits."""
+    plans = json.loads(plans_file.read_text())
+    plans["configurations"][CONFIGURATION] = {"inherits_from": "2d", "batch_size": 8}
+    plans_file.write_text(json.dumps(plans))
+
+
 def mean_dice(predictions: Path, references: Path, cases: list[str]) -> float:
     """Over cases and foreground labels."""
     scores = []
@@ -60,20 +68,21 @@ def test_hippocampus_from_raw_volumes_to_predictions(nnunet, shared):
     nnunet.run(
         "nnUNetv2_plan_and_preprocess", "-d", "904", "-c", "2d", "--verify_dataset_integrity", "-npfp", "2", "-np", "2"
     )
-    fold = nnunet.results / DATASET / f"{TRAINER}__nnUNetPlans__2d" / "fold_0"
-    nnunet.run("nnUNetv2_train", "904", "2d", "0", "-tr", TRAINER, *nnunet.device)
+    set_batch_size(nnunet.preprocessed / DATASET / "nnUNetPlans.json")
+    fold = nnunet.results / DATASET / f"{TRAINER}__nnUNetPlans__{CONFIGURATION}" / "fold_0"
+    nnunet.run("nnUNetv2_train", "904", CONFIGURATION, "0", "-tr", TRAINER, *nnunet.device)
 
-    # Plans saved with the model name our network and its batch size.
-    saved = json.loads((fold.parent / "plans.json").read_text())["configurations"]["2d"]
+    # Plans saved with the model name our network, and the user's batch size.
+    saved = json.loads((fold.parent / "plans.json").read_text())["configurations"][CONFIGURATION]
     assert saved["architecture"]["network_class_name"] == "nnunet_vmunet.models.VMUNet"
-    assert saved["batch_size"] == 32
+    assert saved["batch_size"] == 8
 
     validated = {file.name.removesuffix(".nii.gz") for file in (fold / "validation").glob("*.nii.gz")}
     split = json.loads((nnunet.preprocessed / DATASET / "splits_final.json").read_text())[0]
     assert validated == set(split["val"]) < set(training)
 
     predictions = nnunet.folder / "predictions"
-    model = ("-d", "904", "-c", "2d", "-f", "0", "-tr", TRAINER, "--disable_tta", "-npp", "1", "-nps", "1")
+    model = ("-d", "904", "-c", CONFIGURATION, "-f", "0", "-tr", TRAINER, "--disable_tta", "-npp", "1", "-nps", "1")
     nnunet.run("nnUNetv2_predict", "-i", raw / "imagesTs", "-o", predictions, *model, *nnunet.device)
     assert sorted(f.name for f in predictions.glob("*.nii.gz")) == [f"{case}.nii.gz" for case in test]
     for case in test:
