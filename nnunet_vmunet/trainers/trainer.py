@@ -194,8 +194,7 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
     def _paper_batch(self, training_images: int) -> dict[str, int]:
         """The change of the plans' batch size; none where an inheriting configuration sets one: the user's."""
         patch_size, planned = self.configuration_manager.patch_size, self.configuration_manager.batch_size
-        own = self.plans_manager.plans["configurations"][self.configuration_name]
-        is_users = "inherits_from" in own and "batch_size" in own
+        is_users = _sets_batch_size(self.plans_manager.plans["configurations"], self.configuration_name)
         taken = planned if is_users else paper_batch_size(patch_size, training_images, self._processes())
         line = (
             f"The plans are for another network: training VM-UNet with {taken} images of "
@@ -447,6 +446,15 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
         # nnU-Net saves the latest checkpoint before it knows whether the epoch is the best so far: going on from there,
         # a worse one would take the best checkpoint's place.
         self._best_ema = saved(Path(self.output_folder, "checkpoint_best.pth"), "_best_ema")
+
+
+def _sets_batch_size(configurations: dict, name: str) -> bool:
+    """Whether the configuration, or one that it inherits from and that inherits itself, sets a batch size: a user's."""
+    while "inherits_from" in configurations[name]:
+        if "batch_size" in configurations[name]:
+            return True
+        name = configurations[name]["inherits_from"]
+    return False
 
 
 def _described(plans: dict, dataset_json: dict) -> DatasetJson:

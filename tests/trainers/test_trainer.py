@@ -191,16 +191,18 @@ def test_nnunets_mixin_without_mirroring(small, cls, tmp_path):
     assert torch.load(tmp_path / "checkpoint.pth", weights_only=True)["inference_allowed_mirroring_axes"] is None
 
 
-def test_a_batch_size_that_an_inheriting_configuration_sets_is_the_users(tiny_dataset):
+@pytest.mark.parametrize("configuration", ["2d_b4", "2d_b4_again"])
+def test_a_batch_size_that_an_inheriting_configuration_sets_is_the_users(tiny_dataset, configuration):
     dataset = tiny_dataset(shapes=((1, 16, 16),) * 41)
     dataset.plans["configurations"]["2d_b4"] = {"inherits_from": "2d", "batch_size": 4}
-    trainer = dataset.trainer(nnUNetTrainerVMUNet, "2d_b4")
+    dataset.plans["configurations"]["2d_b4_again"] = {"inherits_from": "2d_b4"}
+    trainer = dataset.trainer(nnUNetTrainerVMUNet, configuration)
     trainer.initialize()
     assert trainer.batch_size == trainer.configuration_manager.batch_size == 4
     assert trainer.num_iterations_per_epoch == 10
     assert type(trainer.network) is VMUNet
     log = next(trainer_log.read_text() for trainer_log in log_files(trainer))
-    assert "with 4 images of 16x16 per batch, as configuration '2d_b4' says" in log
+    assert f"with 4 images of 16x16 per batch, as configuration {configuration!r} says" in log
 
 
 def test_the_log_says_how_to_set_a_batch_size(tiny_dataset):
