@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-SHARE = 0.1  # of the steps so far, that the average reaches back
+SHARE = 0.05  # of the steps so far, that the average reaches back
 HOLDS_AVERAGE = "holds_average"  # in the state of the optimizer
 
 

@@ -29,7 +29,7 @@ def test_the_steps_are_adamws():
     assert all(map(torch.equal, ours, descend(*quadratic(torch.optim.AdamW), steps=30)))
 
 
-def test_the_average_forgets_all_but_the_last_tenth():
+def test_the_average_forgets_all_but_the_last_steps():
     parameter, optimizer = quadratic()
     values = descend(parameter, optimizer, steps=200)
     expected = torch.zeros(3, dtype=torch.float64)
