@@ -24,7 +24,7 @@ from .models.vmunet import PATCH
 from .ops import backends
 
 FLOAT = 4  # bytes
-OPTIMIZER_STATES = 2  # of AdamW: the means of each gradient and of its square
+OPTIMIZER_STATES = 3  # of AdamW, the means of each gradient and of its square; and the average of the weights
 COUNTED_SIDE = 256  # pixels; from here on what is kept grows with the pixels and nothing else
 
 

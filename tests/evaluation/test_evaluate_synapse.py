@@ -12,7 +12,7 @@ from PIL import Image
 from nnunet_vmunet.dataset_conversion.synapse import _split_text
 from nnunet_vmunet.dataset_conversion.synapse_benchmark import CASES, published_fold
 from nnunet_vmunet.evaluation import synapse_metrics
-from nnunet_vmunet.organs import BTCV_ORGANS
+from nnunet_vmunet.organs import BTCV_ORGANS, SYNAPSE_ORGANS
 
 ORGANS = ["aorta", "gallbladder", "left kidney", "right kidney", "liver", "pancreas", "spleen", "stomach"]
 SPACING = (3.0, 0.5, 0.5)
@@ -158,6 +158,10 @@ def test_the_organs_are_called_as_in_the_dataset_json(run, two_volumes, labels):
     assert list(found["undefined_excluded"]["organs"]) == WRITTEN
     (row, _) = (line for line in out.splitlines() if line.startswith("Kidney_left"))
     assert row.split()[-1] == "86.16"
+
+
+def test_the_papers_columns_are_the_organs_that_the_converter_writes():
+    assert tuple(paper.SYNAPSE_DICE) == SYNAPSE_ORGANS
 
 
 def test_btcvs_thirteen_organs_have_no_mean_in_the_paper(run, two_volumes):

@@ -81,6 +81,8 @@ def test_a_checkpoint_opens_where_this_package_is_not_installed(trainer, tmp_pat
         "version": __version__,
         "trainer": "nnUNetTrainerVMUNet",
         "reader": "SimpleITKIO",
+        "preprocessor": None,
+        "resampling": None,
     }
     assert (best_ema, losses) == (saving._best_ema, saving.logger.get_value("train_losses", step=None))
 
