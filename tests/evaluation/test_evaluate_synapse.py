@@ -11,7 +11,7 @@ from PIL import Image
 
 from nnunet_vmunet.dataset_conversion.synapse import _split_text
 from nnunet_vmunet.dataset_conversion.synapse_benchmark import CASES, published_fold
-from nnunet_vmunet.evaluation import synapse_metrics
+from nnunet_vmunet.evaluation import paper, synapse_metrics
 from nnunet_vmunet.organs import BTCV_ORGANS, SYNAPSE_ORGANS
 
 ORGANS = ["aorta", "gallbladder", "left kidney", "right kidney", "liver", "pancreas", "spleen", "stomach"]

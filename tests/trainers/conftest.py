@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 
 BINARY = {"background": 0, "lesion": 1}
 UNET = "dynamic_network_architectures.architectures.unet.PlainConvUNet"
@@ -29,6 +28,9 @@ class TinyDataset:
         self._write_cases(shapes, channels)
 
     def _write_cases(self, shapes, channels):
+        # Here, because pytest may load this file before it finds the tests' own copy of nnU-Net.
+        from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
+
         data_folder = self.folder / "nnUNetPlans_2d"
         data_folder.mkdir(parents=True)
         rng = np.random.default_rng(0)
