@@ -16,6 +16,8 @@ from nnunet_vmunet.trainers import nnUNetTrainerVMUNet_paper
 from nnunet_vmunet.trainers.paper_augmentation import PhotographAugmentation, SliceAugmentation
 from nnunet_vmunet.weights import load_original
 
+pytestmark = pytest.mark.usefixtures("registered")  # nnU-Net finds the preprocessor that the plans name
+
 SMALL = {"depths": [1, 1], "depths_decoder": [1, 1], "dims": [8, 16], "d_state": 4}
 ORGANS = {"background": 0, "liver": 1, "spleen": 2}
 
