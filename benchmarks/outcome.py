@@ -169,7 +169,8 @@ class Outcome:
     def _described(self) -> dict:
         splits = read_json(self._preprocessed / "splits_final.json", list)[0]
         numbers = f"{len(splits['train'])} cases for training, {len(splits['val'])} for validation"
-        return {**cpu_machine(), "data": f"{self.data.name}, {numbers}"}
+        gpu = {"GPU": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
+        return {**cpu_machine(), **gpu, "data": f"{self.data.name}, {numbers}"}
 
     def _convert(self) -> None:
         data = self.data

@@ -1,7 +1,7 @@
 """The compared trainers, each with the budget of images of `image_budget`: nnU-Net finds them by `nnUNet_extTrainer`.
 
-They differ from the trainers after which they are named in how long they train, and in nothing else: nnU-Net's
-learning rate falls to zero and ours once to its minimum within the budget. During a training they validate one batch
+They differ from the trainers after which they are named in how long they train, and in nothing else: within the budget
+nnU-Net's learning rate falls by its own rule, and ours once to its minimum. During a training they validate one batch
 after each epoch. The paper's trainer alone validates as it always does, because that chooses its weights.
 """
 
