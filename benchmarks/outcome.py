@@ -98,6 +98,7 @@ def _run_all(args: argparse.Namespace, data_sets: list[DataSet]) -> None:
         raise InputError(f"--only {args.only}: choose among {', '.join(data.name for data in DATA_SETS)}")
     folder = (args.output or Path(tempfile.mkdtemp(prefix="outcome-"))).resolve()
     print(f"Everything goes to {folder}", flush=True)
+    torch.set_num_threads(os.cpu_count() or 1)  # as nnUNetv2_train does on a CPU, whatever OMP_NUM_THREADS says
     _settle(folder, {"share": args.share, "small": args.small})
     budgets = {data: _budget(data, args.share, args.small) for data in data_sets}
     _print_estimate(budgets)
