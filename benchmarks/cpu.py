@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from functools import partial
 
 import torch
 from original import ss2d_scan_original
-from report import IMAGE, STAGES, STATES, Row, arguments, report, software
+from report import IMAGE, STAGES, STATES, Row, arguments, cpu_machine, report
 
 from nnunet_vmunet.models import VMUNet, ss2d
 from nnunet_vmunet.ops import backends, ss2d_scan
@@ -36,7 +35,7 @@ def main() -> None:
     names = [REFERENCE, "naive", "blocked"]
     if backends.why_not_numba(torch.device("cpu")) is None:
         names.append("numba")
-    report(_machine(), [*names, "identity"], _all_rows(names, args.rounds, args.only), args.output, _cell)
+    report(cpu_machine(), [*names, "identity"], _all_rows(names, args.rounds, args.only), args.output, _cell)
 
 
 def _cell(row: Row, name: str) -> str:
@@ -47,12 +46,6 @@ def _cell(row: Row, name: str) -> str:
     if "identity" in row.values and name != "identity":
         against.append(f"{value / row.values['identity']:.2f}x identity")
     return f"{value:.4g}" + (f" ({', '.join(against)})" if against else "")
-
-
-def _machine() -> dict[str, str | int]:
-    with open("/proc/cpuinfo") as info:
-        model = next((line.split(":")[1].strip() for line in info if line.startswith("model name")), platform.machine())
-    return {"processor": model, "torch threads": torch.get_num_threads(), **software()}
 
 
 def _all_rows(names: list[str], rounds: int, only: str = ""):

@@ -38,6 +38,13 @@ def software() -> dict[str, str]:
     return {"torch": torch.__version__, "python": platform.python_version(), "nnunet-vmunet": __version__}
 
 
+def cpu_machine() -> dict[str, str | int]:
+    """Linux only."""
+    with open("/proc/cpuinfo") as info:
+        model = next((line.split(":")[1].strip() for line in info if line.startswith("model name")), platform.machine())
+    return {"processor": model, "torch threads": torch.get_num_threads(), **software()}
+
+
 def report(
     machine: dict,
     columns: list[str],
