@@ -19,6 +19,7 @@ from .synthetic_lesions import lesion_photograph
 
 DATASET_ID = 118
 SIZE = 64  # pixels a side that the demo trains at: minutes on two cores
+PLANNER, PLANS = "VMUNetPlanner", "nnUNetVMUNetPlans"  # batches of a twentieth of the images: 280 steps, not 80
 TRAINER = "nnUNetTrainerVMUNet_20epochs"
 RELEASE = {"Training": 130, "Validation": 50}
 RELEASE_SIZES = ((400, 300), (320, 320), (360, 270), (300, 400))  # (width, height) in pixels
@@ -84,8 +85,20 @@ def _run_commands(folder: Path) -> None:
     commands = (
         ["nnunet-vmunet", "register"],
         ["nnunet-vmunet", "convert", "isic18", "-i", "release", *dataset, "--size", str(SIZE), "-np", "2"],
-        ["nnUNetv2_plan_and_preprocess", *dataset, "-c", "2d", "--verify_dataset_integrity", "-npfp", "2", "-np", "2"],
-        ["nnUNetv2_train", str(DATASET_ID), "2d", "0", "-tr", TRAINER, *device],
+        [
+            "nnUNetv2_plan_and_preprocess",
+            *dataset,
+            "-c",
+            "2d",
+            "-pl",
+            PLANNER,
+            "--verify_dataset_integrity",
+            "-npfp",
+            "2",
+            "-np",
+            "2",
+        ],
+        ["nnUNetv2_train", str(DATASET_ID), "2d", "0", "-tr", TRAINER, "-p", PLANS, *device],
         ["nnunet-vmunet", "convert", "images", "-i", "photos", "-o", "new_scans", "-np", "2"],
         [
             "nnUNetv2_predict",
@@ -100,6 +113,8 @@ def _run_commands(folder: Path) -> None:
             "0",
             "-tr",
             TRAINER,
+            "-p",
+            PLANS,
             "-npp",
             "1",
             "-nps",
