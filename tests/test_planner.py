@@ -85,7 +85,7 @@ def test_photographs_that_shrink_are_averaged_and_volumes_resampled_as_by_nnunet
 @pytest.fixture
 def memory(monkeypatch):
     """A round memory model that costs no count: 0.4 GB in all for the parameters, 4 KB for a pixel."""
-    memory = TrainingMemory(parameters=10**8, per_pixel=4000)
+    memory = TrainingMemory(parameters=8 * 10**7, per_pixel=4000)
     monkeypatch.setattr(VMUNetPlanner, "memory", memory)
     return memory
 
