@@ -56,6 +56,14 @@ def pytest_unconfigure(config) -> None:
     config.nnunet_copy.cleanup()
 
 
+@pytest.fixture(autouse=True)
+def own_look():
+    """nnU-Net's plot of a training's progress changes fonts and grids for all pictures that its process draws later."""
+    yield
+    if "matplotlib" in sys.modules:
+        sys.modules["matplotlib"].rc_file_defaults()
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder beside the checkout that holds real images. They may not be passed on, so the repository has none."""
