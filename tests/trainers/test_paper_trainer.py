@@ -262,6 +262,15 @@ def test_it_ends_with_the_weights_of_the_lowest_loss(planned, shape, capsys):
     assert "The final weights are those of epoch 1, with a loss of 1.0000" in said
 
 
+def continued_after_the_kill(dataset, trainer) -> GivenLosses:
+    """Another trainer, which goes on from what the killed one saved last."""
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run_training()
+    continued = dataset.trainer(GivenLosses)
+    continued.load_checkpoint(f"{continued.output_folder}/checkpoint_latest.pth")
+    return continued
+
+
 def test_a_continued_training_ends_with_the_same_weights(planned, monkeypatch):
     dataset = planned()
     trainer = dataset.trainer(GivenLosses)
@@ -274,10 +283,7 @@ def test_a_continued_training_ends_with_the_same_weights(planned, monkeypatch):
         train_epoch()
 
     monkeypatch.setattr(trainer, "on_train_epoch_start", killed_in_the_last)
-    with pytest.raises(KeyboardInterrupt):
-        trainer.run_training()
-    continued = dataset.trainer(GivenLosses)
-    continued.load_checkpoint(f"{continued.output_folder}/checkpoint_latest.pth")
+    continued = continued_after_the_kill(dataset, trainer)
     assert (continued.current_epoch, continued.best_loss) == (2, 1.0)
     continued.run_training()
     assert torch.equal(weights_of(continued), trainer.after[1])
@@ -295,10 +301,7 @@ def test_killed_between_the_latest_and_the_best_checkpoint(planned, monkeypatch)
         keep()
 
     monkeypatch.setattr(trainer, "_keep_if_best", killed_at_the_best)
-    with pytest.raises(KeyboardInterrupt):
-        trainer.run_training()
-    continued = dataset.trainer(GivenLosses)
-    continued.load_checkpoint(f"{continued.output_folder}/checkpoint_latest.pth")
+    continued = continued_after_the_kill(dataset, trainer)
     assert continued.best_loss == 1.0
     assert checkpoint(continued, "best")["current_epoch"] == 2
     continued.run_training()
