@@ -6,13 +6,27 @@ from einops import rearrange
 from torch import Tensor, nn
 
 
+class LayerNorm(nn.LayerNorm):
+    """torch's, over the channels. Trained in half precision on a CPU, it computes in float32.
+
+    torch's kernel there adds up the weight's gradients of all pixels in half precision, and loses half of them.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        is_half = self.weight.dtype in (torch.bfloat16, torch.float16)
+        if not (is_half and x.device.type == "cpu" and torch.is_grad_enabled()):
+            return super().forward(x)
+        weight, bias = self.weight.float(), self.bias.float()
+        return F.layer_norm(x.float(), self.normalized_shape, weight, bias, self.eps).to(x.dtype)
+
+
 class PatchEmbedding(nn.Module):
     """(b, c, h, w) to (b, h/4, w/4, dim): one token per 4×4 pixels (section 3.1 of the paper)."""
 
     def __init__(self, input_channels: int, dim: int) -> None:
         super().__init__()
         self.proj = nn.Conv2d(input_channels, dim, kernel_size=4, stride=4)
-        self.norm = nn.LayerNorm(dim)
+        self.norm = LayerNorm(dim)
 
     def forward(self, image: Tensor) -> Tensor:
         return self.norm(self.proj(image).permute(0, 2, 3, 1))
@@ -26,7 +40,7 @@ class PatchMerging(nn.Module):
 
     def __init__(self, dim: int, dim_out: int) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(4 * dim)
+        self.norm = LayerNorm(4 * dim)
         self.reduction = nn.Linear(4 * dim, dim_out, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -45,7 +59,7 @@ class PatchExpanding(nn.Module):
         super().__init__()
         self.scale = scale
         self.expand = nn.Linear(dim, scale * scale * dim_out, bias=False)
-        self.norm = nn.LayerNorm(dim_out)
+        self.norm = LayerNorm(dim_out)
 
     def forward(self, x: Tensor) -> Tensor:
         cells = self.expand(x)

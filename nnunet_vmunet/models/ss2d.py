@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..ops import ss2d_scan
-from .layers import DropPath, silu_gate
+from .layers import DropPath, LayerNorm, silu_gate
 
 DIRECTIONS = 4
 DT_MIN, DT_MAX, DT_FLOOR = 1e-3, 1e-1, 1e-4  # Mamba's range for the initial step Δ
@@ -36,7 +36,7 @@ class SS2D(nn.Module):
         self.dt_projs_bias = nn.Parameter(torch.empty(DIRECTIONS, d_inner))
         self.A_logs = nn.Parameter(torch.empty(DIRECTIONS * d_inner, d_state))
         self.Ds = nn.Parameter(torch.empty(DIRECTIONS * d_inner))
-        self.out_norm = nn.LayerNorm(d_inner)
+        self.out_norm = LayerNorm(d_inner)
         self.out_proj = nn.Linear(d_inner, dim, bias=False)
         self._initialize_scan()
 
@@ -56,17 +56,19 @@ class SS2D(nn.Module):
         # Two products, not one cut in two: the halves would be copied here, and joined again in the backward pass.
         x, z = (F.linear(u, weight) for weight in self.in_proj.weight.chunk(2))
         x = F.silu(self.conv2d(x.permute(0, 3, 1, 2))).permute(0, 2, 3, 1)
-        y = self.out_norm(self.scan(x))
-        return self.out_proj(silu_gate(y, z))
+        y = self.scan(x).to(self.out_norm.weight.dtype)  # a network of half precision goes on in it
+        return self.out_proj(silu_gate(self.out_norm(y), z))
 
     def scan(self, x: Tensor) -> Tensor:
         """The selective scan of x (b, h, w, D), whose Δ, B and C are linear in x, to (b, h, w, D).
 
-        In float32 under autocast. The original's `forward_core`, its four directions summed.
+        In float32, also under autocast and of half precision; float64 stays so. The original's `forward_core`, its
+        four directions summed.
         """
         projected = F.linear(x, self.x_proj_weight.flatten(0, 1)).unflatten(-1, (DIRECTIONS, -1))
         dt, B, C = projected.split([self.dt_rank, self.d_state, self.d_state], dim=-1)
-        A = -torch.exp(self.A_logs.float()).unflatten(0, (DIRECTIONS, -1))
+        A_logs = self.A_logs.to(torch.promote_types(self.A_logs.dtype, torch.float32))
+        A = -torch.exp(A_logs).unflatten(0, (DIRECTIONS, -1))
         D = self.Ds.unflatten(0, (DIRECTIONS, -1))
         return ss2d_scan(x, dt, A, B, C, D, self.dt_projs_bias, self.dt_projs_weight)
 
@@ -82,7 +84,7 @@ class VSSBlock(nn.Module):
 
     def __init__(self, dim: int, d_state: int, drop_path_rate: float) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(dim)
+        self.norm = LayerNorm(dim)
         self.ss2d = SS2D(dim, d_state)
         self.drop_path = DropPath(drop_path_rate)
 
