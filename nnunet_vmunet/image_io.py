@@ -44,12 +44,22 @@ class WholeImageIO(NaturalImage2DIO):
                 raw dataset whose dataset.json names another number of channels.
         """
         _refuse_other_channels_in_raw(type(self), Path(image_fnames[0]), len(image_fnames))
+        return self.from_pixels([io.imread(file) for file in image_fnames], image_fnames)
+
+    def from_pixels(self, files: Sequence[np.ndarray], names: Sequence[str]) -> tuple[np.ndarray, dict]:
+        """The same for the pixels of the files, (h, w) or (h, w, 1 to 4) each.
+
+        Raises:
+            InputError: they differ in size, or one has another number of channels.
+        """
         bring = type(self).bring
-        images = [_without_black(bring(_channels_last(io.imread(file), file), file)) for file in image_fnames]
-        for image, file in zip(images, image_fnames, strict=True):
+        images = [
+            _without_black(bring(_channels_last(pixels, name), name)) for pixels, name in zip(files, names, strict=True)
+        ]
+        for image, name in zip(images, names, strict=True):
             if image.shape != images[0].shape:
                 sizes = size_text(images[0].shape[1::-1]), size_text(image.shape[1::-1])
-                raise InputError(f"{image_fnames[0]} is {sizes[0]} pixels, {file} {sizes[1]}: make them equal")
+                raise InputError(f"{names[0]} is {sizes[0]} pixels, {name} {sizes[1]}: make them equal")
         channels_first = np.concatenate([image.transpose(2, 0, 1) for image in images])
         return channels_first[:, None].astype(np.float32), {"spacing": _spacing(*images[0].shape[:2])}
 

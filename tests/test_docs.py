@@ -243,3 +243,32 @@ def test_examples_find_their_place_however_the_code_is_set(text):
 def test_an_example_without_its_one_place_says_so(text):
     with pytest.raises(AssertionError, match=r"(?s)lines of m\.py.*use\(b\)"):
         changed(text, " use(b)\n+use(c)\n", "m.py")
+
+
+@pytest.fixture
+def what_predict_md_names(tmp_path, monkeypatch):
+    """model.zip and ct_model, photo.jpg and the folder photos, scan.nii.gz, in the current folder."""
+    import numpy as np
+    import SimpleITK as sitk
+    from PIL import Image
+
+    monkeypatch.syspath_prepend(CHECKOUT / "tests" / "prediction")
+    from model_folders import CT, Trained, zipped
+
+    zipped(Trained().write(tmp_path / "results"), tmp_path / "model.zip")
+    CT.write(tmp_path / "ct").rename(tmp_path / "ct_model")
+    (tmp_path / "photos").mkdir()
+    noise = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
+    for name in ("photo.jpg", "photos/a.jpg", "photos/b.png"):
+        Image.fromarray(noise).save(tmp_path / name)
+    sitk.WriteImage(sitk.GetImageFromArray(noise[..., 0][None].repeat(3, 0)), str(tmp_path / "scan.nii.gz"))
+    monkeypatch.chdir(tmp_path)
+
+
+PREDICT = re.findall(r"^```python\n(.*?)^```$", (DOCS / "predict.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("example", PREDICT, ids=lambda example: example.splitlines()[-1].strip()[:40])
+def test_an_example_of_predict_md_runs(what_predict_md_names, example, capsys):
+    exec(example, {})
+    assert capsys.readouterr().out or sorted(file.name for file in Path("masks").iterdir()) == ["a.png", "b.png"]

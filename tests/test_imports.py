@@ -7,20 +7,25 @@ import nnunet_vmunet
 
 PACKAGE = Path(nnunet_vmunet.__file__).parent
 IMPORTS = {
+    "__init__": "prediction",
     "plans": "models",
-    "cli": "dataset_conversion demo doctor evaluation overlay register weights",
-    "dataset_conversion": "dataset_json files organs",
+    "cli": "dataset_conversion demo doctor evaluation overlay prediction register weights",
+    "dataset_conversion": "dataset_json files model_images organs",
     "dataset_json": "files",
     "demo": "overlay synthetic_lesions",
     "doctor": "dataset_json files ops register",
     "evaluation": "dataset_json files organs",
     "image_io": "dataset_json",
     "memory_model": "losses models ops",
+    "model_images": "dataset_json files",
     "models": "ops",
     "nnunet_shims": "image_io paper_planner planner preprocessing resampling trainers",
     "overlay": "dataset_json evaluation files",
     "paper_planner": "planner plans requirement",
     "planner": "dataset_json image_io memory_model plans requirement resampling",
+    "prediction": (
+        "dataset_json files image_io model_images overlay preprocessing requirement resampling trainers weights"
+    ),
     "preprocessing": "files",
     "requirement": "dataset_json",
     "trainers": "dataset_json files losses models plans requirement schedule weights",

@@ -212,11 +212,15 @@ def test_links_lead_somewhere(document):
 
 @pytest.mark.parametrize("snippet", blocks(README, "python"), ids=lambda snippet: snippet.splitlines()[0])
 def test_python_of_the_readme_runs(snippet, tmp_path, monkeypatch, capsys):
-    """Where it opens weights, on a file of that name with the original's tensors for three channels and two classes."""
-    monkeypatch.syspath_prepend(Path(__file__).with_name("weights"))
+    """On a model and a photograph of those names, and on weights with the original's tensors for three channels."""
+    for folder in ("weights", "prediction"):
+        monkeypatch.syspath_prepend(Path(__file__).with_name(folder))
+    from model_folders import Trained, zipped
     from published_weights import filled, vmunet_shapes
 
     monkeypatch.chdir(tmp_path)
+    zipped(Trained().write(tmp_path / "results"), tmp_path / "model.zip")
+    lesion_photograph(np.random.default_rng(0), *SIZE)[0].save("photo.jpg")
     for file in re.findall(r'"([^"]+\.pth)"', snippet):
         torch.save(filled(vmunet_shapes(3, 2)), file)
     exec(snippet, {})
@@ -247,11 +251,7 @@ def shortened(words: list[str], device: list[str]) -> list[str]:
     words = [SHORT_TRAINER if word == TRAINER else word for word in words]
     if words[0] == "nnunet-vmunet" and "-f" in words and "-tr" not in words:  # reads a trained fold
         words += ["-tr", SHORT_TRAINER]
-    added = {
-        "nnUNetv2_plan_and_preprocess": ["-npfp", "1", "-np", "1"],
-        "nnUNetv2_train": device,
-        "nnUNetv2_predict": ["-npp", "1", "-nps", "1", *device],
-    }
+    added = {"nnUNetv2_plan_and_preprocess": ["-npfp", "1", "-np", "1"], "nnUNetv2_train": device}
     return [*words, *added.get(words[0], [])]
 
 
@@ -279,8 +279,8 @@ def test_first_job_of_the_readme_runs(nnunet, monkeypatch):
         Path(words[words.index(option) + 1])
         for start, option in (
             (["nnunet-vmunet", "convert", "isic18"], "-i"),
-            (["nnunet-vmunet", "convert", "images"], "-i"),
-            (["nnUNetv2_predict"], "-o"),
+            (["nnunet-vmunet", "predict"], "-i"),
+            (["nnunet-vmunet", "predict"], "-o"),
         )
         for words in job
         if words[: len(start)] == start
@@ -290,3 +290,4 @@ def test_first_job_of_the_readme_runs(nnunet, monkeypatch):
     assert "IoU" in outputs["nnunet-vmunet evaluate"]
     predicted = {file.stem: Image.open(file).size for file in masks.glob("*.png")}
     assert predicted == {file.stem: SIZE for file in photos.iterdir()}
+    assert (masks / "overlay" / "contact_sheet.png").exists()

@@ -16,12 +16,13 @@ from typing import TextIO
 
 from .. import __version__
 from ..errors import InputError, print_refusal
-from . import compare, convert, evaluate, first_steps, overlay, weights
+from . import compare, convert, evaluate, first_steps, overlay, predict, weights
 
 ADD_COMMANDS = (  # in the order of --help
     first_steps.add_register,
     first_steps.add_doctor,
     convert.add,
+    predict.add,
     evaluate.add,
     compare.add,
     overlay.add,

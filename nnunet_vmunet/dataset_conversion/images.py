@@ -4,50 +4,18 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from ..dataset_json import READERS, DatasetJson, read_dataset_json
+from ..dataset_json import read_dataset_json
 from ..errors import InputError
 from ..files.atomic import atomic_folder, refuse_foreign_files
 from ..files.nnunet import dataset_file
-from ..files.photographs import (
-    SUFFIXES,
-    WRITTEN_ENDINGS,
-    has_colours,
-    photographs_in,
-    read_header,
-    read_photograph,
-    write_picture,
-)
+from ..files.photographs import SUFFIXES, WRITTEN_ENDINGS, opened_to_turn, photographs_in, write_picture
 from ..files.processes import check_num_processes, run_parallel
+from ..model_images import Wanted, brought, wanted_by
 
 # nnU-Net's mark of a case's first (here its only) image file.
 _FIRST = "_0000"
-
-# Channels that nnU-Net does not normalise by each image's own mean and deviation: there the scale of values matters.
-_KEEPING_SCALE = {"ct", "nonorm", "rescale_to_0_1", "rgb_to_0_1"}
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """How a model wants its images.
-
-    channels: 1, 3 or 4; None writes grey of 16 bits as it is and all else as RGB.
-    bits: 8 or 16, where it is known what the grey images of the training had. ending: of the files.
-    upright: whether they are turned as their EXIF orientation says. scale_matters: see `_KEEPING_SCALE`.
-    dataset: what messages name.
-    """
-
-    channels: int | None = None
-    bits: int | None = None
-    ending: str = ".png"
-    upright: bool = True
-    scale_matters: bool = False
-    expands_grey: bool = True
-    dataset: str = ""
 
 
 def convert_images(
@@ -87,28 +55,7 @@ def _wanted(dataset: str | None, exif: str | None) -> Wanted:
     if dataset is None:
         return Wanted(upright=exif != "ignore")
     description = read_dataset_json(dataset_file(dataset))
-    return _wanted_by(description, exif, dataset)
-
-
-def _wanted_by(description: DatasetJson, exif: str | None, dataset: str) -> Wanted:
-    description.refuse_lossy_ending()
-    channels, ending = len(description.channels), description.file_ending
-    if channels not in READERS:
-        raise InputError(
-            f"{description.file} has {channels} channels: photographs have 1, 3 or 4, give another dataset"
-        )
-    if ending not in WRITTEN_ENDINGS:
-        raise InputError(f"{description.file} has files ending in {ending}: photographs do not, give another dataset")
-    bits = description.content.get("bits")
-    return Wanted(
-        channels=channels,
-        bits=bits if bits in (8, 16) and channels == 1 else None,
-        ending=ending,
-        upright=(exif or description.content.get("exif")) != "ignore",
-        scale_matters=any(name.lower() in _KEEPING_SCALE for name in description.channels),
-        expands_grey=description.reader == READERS[3],
-        dataset=dataset,
-    )
+    return wanted_by(description, exif, dataset)
 
 
 def _check_folders(input_folder: Path, output_folder: Path, wanted: Wanted, overwrite: bool) -> None:
@@ -135,44 +82,11 @@ def _by_output_name(photographs: list[Path], input_folder: Path, ending: str) ->
 
 def _convert(job: tuple[Path, Path, Wanted]) -> str | None:
     """Returns what is to be told about the photograph."""
-    photograph, output, wanted = job
-    header = read_header(photograph)
-    channels = wanted.channels or (1 if header.bits == 16 else 3)
-    change = None
-    if channels == 4 and not header.has_alpha:
-        change = "had no alpha and became opaque"
-    if channels == 3 and header.bits == 16 and wanted.expands_grey and not wanted.scale_matters:
-        channels = 1  # the reader makes three channels of it, and keeps the depth
-    if channels == 1:
-        if has_colours(photograph):
-            change = "had colours and became grey by their luminance"
-        pixels = _in_bits(read_photograph(photograph, channels=1, upright=wanted.upright), photograph, wanted)
-    else:
-        pixels = read_photograph(photograph, channels=channels, upright=wanted.upright)
-        if header.bits == 16:
-            change = "had 16 bits, of which the upper 8 were kept"
-    if header.is_cut:
-        change = "had more than 8 bits a channel, of which the upper 8 were kept"
+    file, output, wanted = job
+    with opened_to_turn(file) as photograph:
+        pixels, change = brought(photograph, wanted)
     write_picture(pixels, output)
     return change
-
-
-def _in_bits(grey: np.ndarray, photograph: Path, wanted: Wanted) -> np.ndarray:
-    """With as many bits as the training images, where that is known: 255 is then 65535.
-
-    An image of 16 bits stays so for a model of 8, as long as each image is normalised by itself: half of what an X-ray
-    of 12 bits says lies in its lower 8.
-    """
-    if grey.dtype == np.uint8 and wanted.bits == 16:
-        return grey.astype(np.uint16) * 257
-    if grey.dtype == np.uint16 and wanted.ending == ".bmp":
-        raise InputError(f"{photograph} has 16 bits, and files ending in .bmp have 8: save it with 8 bits")
-    if grey.dtype == np.uint16 and wanted.scale_matters and wanted.bits != 16:
-        raise InputError(
-            f"{photograph} has 16 bits, and the model of -d {wanted.dataset} compares values between images: save it "
-            "with as many bits as the training images have"
-        )
-    return grey
 
 
 def _report(

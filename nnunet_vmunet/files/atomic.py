@@ -58,6 +58,30 @@ def atomic_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
         raise _not_written(target, error) from error
 
 
+@contextmanager
+def staging_folder(folder: Path) -> Iterator[Path]:
+    """Yield an empty hidden folder inside `folder`: files are written there, and moved up when they are complete.
+
+    `folder` is made where it is missing. What is left in the hidden one goes when the block ends, and what a killed
+    process left behind with the next call.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    target = folder / "new"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _clean_up_after_the_killed(target)
+        staged = _hidden(target, "partial")
+        staged.mkdir()
+        try:
+            yield staged
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
+    except OSError as error:
+        raise _not_written(folder, error) from error
+
+
 def _not_written(target: Path, error: OSError) -> InputError:
     if error.errno == errno.ENAMETOOLONG:
         # There is more to that name than the user gave: a case's _0000, or what marks a hidden folder.

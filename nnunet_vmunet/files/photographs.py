@@ -54,6 +54,12 @@ class Opened:
     image: Image.Image
     orientation: int
     is_turned: bool = False  # by Pillow, which does that to a TIFF when loading it
+    path: Path | None = None  # None of an image that came from memory
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return str(self.path or "the image")
 
     def turned(self, pixels: np.ndarray, *, upright: bool = True) -> np.ndarray:
         """The pixels of the loaded image (H, W, ...), upright or as they are stored."""
@@ -105,18 +111,23 @@ def read_header(path: Path) -> Header:
     Raises:
         InputError: the file is no image, or has several pages.
     """
-    with opened_to_turn(path) as opened_image:
-        image = opened_image.image
-        bits = 16 if image.mode[0] == "I" else 8
-        return Header(
-            upright_size=opened_image.upright_size,
-            orientation=opened_image.orientation if opened_image.orientation in _UPRIGHT else 1,
-            is_grey=_is_grey(image),
-            has_alpha=image.mode in ("LA", "PA", "RGBA", "RGBa", "La") or "transparency" in image.info,
-            bits=bits,
-            is_cut=bits == 8 and _stored_bits(image, path) > 8,
-            is_lossy=image.format in LOSSY,
-        )
+    with opened_to_turn(path) as photograph:
+        return header_of(photograph)
+
+
+def header_of(photograph: Opened) -> Header:
+    """The same for an open image that was not loaded yet."""
+    image = photograph.image
+    bits = 16 if image.mode[0] == "I" else 8
+    return Header(
+        upright_size=photograph.upright_size,
+        orientation=photograph.orientation if photograph.orientation in _UPRIGHT else 1,
+        is_grey=_is_grey(image),
+        has_alpha=image.mode in ("LA", "PA", "RGBA", "RGBa", "La") or "transparency" in image.info,
+        bits=bits,
+        is_cut=bits == 8 and _stored_bits(photograph) > 8,
+        is_lossy=image.format in LOSSY,
+    )
 
 
 def read_photograph(
@@ -137,32 +148,85 @@ def read_photograph(
     Raises:
         InputError: the file is no image, has several pages, or values beyond 16 bits.
     """
-    with opened_to_turn(path) as opened_image:
-        image = opened_image.image
-        width, height = image.size
-        if side is not None and image.format in LOSSY:
-            image.draft(None, (2 * side, 2 * side))
-        scale = round(width / image.size[0])
-        image.load()
-        pixels = _grey(image, path, keep_16_bits) if channels == 1 else _coloured(image, path, channels)
-        if side is not None:
-            # The last row of a reduced JPEG stands for fewer rows than the others: the grid ends inside it.
-            extent = (Fraction(height, scale), Fraction(width, scale)) if scale > 1 else None
-            pixels = _resized(pixels, side, extent)
-        return np.ascontiguousarray(opened_image.turned(pixels, upright=upright))
+    with opened_to_turn(path) as photograph:
+        return pixels_of(photograph, side, channels=channels, upright=upright, keep_16_bits=keep_16_bits)
 
 
-def has_colours(path: Path) -> bool:
+def pixels_of(
+    photograph: Opened, side: int | None = None, *, channels: int = 3, upright: bool = True, keep_16_bits: bool = True
+) -> np.ndarray:
+    """The same for an open image, whose size must not have been reduced yet."""
+    image = photograph.image
+    width, height = image.size
+    if side is not None and image.format in LOSSY:
+        image.draft(None, (2 * side, 2 * side))
+    scale = round(width / image.size[0])
+    image.load()
+    pixels = _grey(photograph, keep_16_bits) if channels == 1 else _coloured(photograph, channels)
+    if side is not None:
+        # The last row of a reduced JPEG stands for fewer rows than the others: the grid ends inside it.
+        extent = (Fraction(height, scale), Fraction(width, scale)) if scale > 1 else None
+        pixels = _resized(pixels, side, extent)
+    return np.ascontiguousarray(photograph.turned(pixels, upright=upright))
+
+
+def has_colours(photograph: Opened) -> bool:
     """Whether a pixel's red, green and blue differ.
 
     Raises:
         InputError: as for `read_photograph`.
     """
-    with opened(path) as image:
-        if _is_grey(image):
-            return False
-        red, green, blue = np.moveaxis(_coloured(image, path, 3), 2, 0)
-        return bool((red != green).any() or (green != blue).any())
+    if _is_grey(photograph.image):
+        return False
+    red, green, blue = np.moveaxis(_coloured(photograph, 3), 2, 0)
+    return bool((red != green).any() or (green != blue).any())
+
+
+def from_memory(image: Image.Image | np.ndarray) -> Opened:
+    """An image as if its file were open.
+
+    image: Pillow's, or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4): truth values, whole numbers of 0 to 255 or
+        to 65535, or floating-point numbers of 0 to 1, of which 8 bits are kept, as of colours of 16 bits.
+
+    Raises:
+        InputError: the array has another shape or other values.
+    """
+    if isinstance(image, np.ndarray):
+        return Opened(Image.fromarray(_whole_numbers(_of_an_image(image))), orientation=1)
+    image.load()  # which turns a TIFF upright, and then says so
+    return Opened(image, _orientation(image))
+
+
+def _of_an_image(array: np.ndarray) -> np.ndarray:
+    """(H, W), or (H, W, 3 or 4)"""
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    if array.size == 0 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
+        raise InputError(
+            f"an array of shape {array.shape} is no photograph: give (height, width), or (height, width, 3) with the "
+            "channels last"
+        )
+    return array
+
+
+def _whole_numbers(array: np.ndarray) -> np.ndarray:
+    """uint8, or uint16 for grey whose values need it"""
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"an array of type {array.dtype} is no photograph: give numbers")
+    low, high = array.min(), array.max()
+    most = 1 if array.dtype.kind == "f" else 65535
+    if not (low >= 0 and high <= most):  # NaN too
+        raise InputError(
+            f"an array of type {array.dtype} holds values from {low} to {high}: give whole numbers from 0 to 255 or to "
+            "65535, or floating-point numbers from 0 to 1"
+        )
+    if array.dtype.kind == "f":
+        return (array * 255 + 0.5).astype(np.uint8)
+    if array.dtype.kind == "b":
+        return array.astype(np.uint8) * 255
+    if array.dtype == np.uint8 or (high <= 255 and array.dtype != np.uint16):
+        return array.astype(np.uint8)
+    return array.astype(np.uint16) if array.ndim == 2 else (array.astype(np.uint16) >> 8).astype(np.uint8)
 
 
 def write_picture(pixels: np.ndarray, path: Path) -> None:
@@ -195,7 +259,7 @@ def opened_to_turn(path: Path) -> Iterator[Opened]:
                 is_turned = image.format == "TIFF"
                 if is_turned:
                     image.load()  # Pillow turns a TIFF upright by itself, some versions only when loading it
-                yield Opened(image, orientation, is_turned)
+                yield Opened(image, orientation, is_turned, path)
     except InputError:
         raise
     except UnidentifiedImageError as error:
@@ -232,10 +296,13 @@ def _is_grey(image: Image.Image) -> bool:
     return image.mode in ("1", "L", "LA", "La", "F") or image.mode[0] == "I"
 
 
-def _stored_bits(image: Image.Image, path: Path) -> int:
+def _stored_bits(photograph: Opened) -> int:
     """Of a channel, in the file, where a format has more than 8."""
+    image = photograph.image
+    if photograph.path is None:
+        return 8
     if image.format == "PNG":
-        with path.open("rb") as file:
+        with photograph.path.open("rb") as file:
             return file.read(25)[24]
     if image.format == "TIFF":
         bits = image.tag_v2.get(_BITS_TAG, 8)  # type: ignore[attr-defined]
@@ -243,22 +310,24 @@ def _stored_bits(image: Image.Image, path: Path) -> int:
     return 8
 
 
-def _grey(image: Image.Image, path: Path, keep_16_bits: bool) -> np.ndarray:
+def _grey(photograph: Opened, keep_16_bits: bool) -> np.ndarray:
     """(H, W) uint8 or uint16"""
-    _refuse_fractions(image, path)
+    image = photograph.image
+    _refuse_fractions(photograph)
     if image.mode[0] == "I":
-        deep = _checked_16_bits(np.asarray(image), path)
+        deep = _checked_16_bits(photograph)
         return deep if keep_16_bits else (deep >> 8).astype(np.uint8)
     if image.mode in ("P", "PA"):
         image = image.convert("RGBA")
     return np.asarray(image if image.mode == "L" else image.convert("RGB").convert("L"))
 
 
-def _coloured(image: Image.Image, path: Path, channels: int) -> np.ndarray:
+def _coloured(photograph: Opened, channels: int) -> np.ndarray:
     """(H, W, channels) uint8"""
-    _refuse_fractions(image, path)
+    image = photograph.image
+    _refuse_fractions(photograph)
     if image.mode[0] == "I":
-        grey = Image.fromarray((_checked_16_bits(np.asarray(image), path) >> 8).astype(np.uint8))
+        grey = Image.fromarray((_checked_16_bits(photograph) >> 8).astype(np.uint8))
         return np.asarray(grey.convert("RGB" if channels == 3 else "RGBA"))
     if image.mode in ("P", "PA"):
         image = image.convert("RGBA")  # first, because the direct way warns about transparent palettes
@@ -266,15 +335,18 @@ def _coloured(image: Image.Image, path: Path, channels: int) -> np.ndarray:
     return np.asarray(image if image.mode == mode else image.convert(mode))  # convert always copies
 
 
-def _refuse_fractions(image: Image.Image, path: Path) -> None:
-    if image.mode == "F":
-        raise InputError(f"{path} holds floating-point values: save it with 8 or 16 bits a channel")
+def _refuse_fractions(photograph: Opened) -> None:
+    if photograph.image.mode == "F":
+        raise InputError(f"{photograph.name} holds floating-point values: save it with 8 or 16 bits a channel")
 
 
-def _checked_16_bits(grey: np.ndarray, path: Path) -> np.ndarray:
+def _checked_16_bits(photograph: Opened) -> np.ndarray:
     """uint16"""
+    grey = np.asarray(photograph.image)
     if grey.min() < 0 or grey.max() > 65535:
-        raise InputError(f"{path} holds values from {grey.min()} to {grey.max()}: save it with 8 or 16 bits a channel")
+        raise InputError(
+            f"{photograph.name} holds values from {grey.min()} to {grey.max()}: save it with 8 or 16 bits a channel"
+        )
     return grey.astype(np.uint16)
 
 

@@ -62,6 +62,16 @@ class Source:
         return channels or (files[name],)
 
 
+@dataclass(frozen=True)
+class Predicted(Source):
+    """Images that know their masks already."""
+
+    known: tuple[Case, ...] = ()
+
+    def cases(self) -> list[Case]:
+        return list(self.known)
+
+
 def given_source(images: Path, predictions: Path, references: Path | None = None) -> Source:
     """The folders that the user names; references without prediction are left out."""
     if not images.is_dir():

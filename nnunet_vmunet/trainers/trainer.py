@@ -243,8 +243,12 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
         """
         if plans_manager is not None:
             refuse_missing_parts(plans_manager.plans)
-        architecture = configuration_manager.configuration["architecture"]
-        network = build_network(architecture, num_input_channels, num_output_channels)
+        return cls.network_of(configuration_manager, num_input_channels, num_output_channels)
+
+    @classmethod
+    def network_of(cls, configuration: ConfigurationManager, input_channels: int, heads: int) -> nn.Module:
+        """The same wherever it predicts, whether nnU-Net finds this package's parts there or not."""
+        network = build_network(configuration.configuration["architecture"], input_channels, heads)
         network.autocast_dtype = cls.autocast_dtype()
         return network
 

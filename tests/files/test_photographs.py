@@ -11,6 +11,7 @@ from PIL import Image
 from nnunet_vmunet.errors import InputError
 from nnunet_vmunet.files.photographs import (
     has_colours,
+    opened_to_turn,
     photographs_in,
     read_header,
     read_photograph,
@@ -175,7 +176,8 @@ def test_grey_in_every_mode_is_read_exactly_as_grey(tmp_path, mode):
     else:
         Image.fromarray(GREY).convert(mode).save(file)
     np.testing.assert_array_equal(read_photograph(file, channels=1), GREY)
-    assert not has_colours(file)
+    with opened_to_turn(file) as photograph:
+        assert not has_colours(photograph)
     assert read_header(file).is_grey == (mode not in ("RGB", "RGBA"))
 
 
@@ -204,7 +206,8 @@ def test_grey_of_16_bits_is_resized_in_16_bits(tmp_path):
 
 def test_colours_become_luminance_for_grey(tmp_path):
     file = saved(tmp_path, Image.fromarray(UPRIGHT))
-    assert has_colours(file)
+    with opened_to_turn(file) as photograph:
+        assert has_colours(photograph)
     luminance = UPRIGHT @ np.array([0.299, 0.587, 0.114])
     np.testing.assert_allclose(read_photograph(file, channels=1), luminance, atol=0.51)
 
