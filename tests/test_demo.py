@@ -29,7 +29,7 @@ def commands(monkeypatch):
     def install(shares) -> list[str]:
         def run(command, cwd: Path, **_):
             ran.append(Path(command[0]).name)
-            if ran[-1] == "nnUNetv2_predict":
+            if command[1] == "predict":
                 (cwd / "masks").mkdir()
                 for share, name in zip(shares, HELD_OUT, strict=True):
                     lesion = np.array(Image.open(cwd / "truth" / f"{name}_segmentation.png")) > 0
