@@ -11,8 +11,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
+from model_folders import CT, Trained, zipped
+from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nnunet_vmunet.models import VMUNet
@@ -248,13 +252,6 @@ def test_an_example_without_its_one_place_says_so(text):
 @pytest.fixture
 def what_predict_md_names(tmp_path, monkeypatch):
     """model.zip and ct_model, photo.jpg and the folder photos, scan.nii.gz, in the current folder."""
-    import numpy as np
-    import SimpleITK as sitk
-    from PIL import Image
-
-    monkeypatch.syspath_prepend(CHECKOUT / "tests" / "prediction")
-    from model_folders import CT, Trained, zipped
-
     zipped(Trained().write(tmp_path / "results"), tmp_path / "model.zip")
     CT.write(tmp_path / "ct").rename(tmp_path / "ct_model")
     (tmp_path / "photos").mkdir()

@@ -9,7 +9,7 @@ PACKAGE = Path(nnunet_vmunet.__file__).parent
 IMPORTS = {
     "__init__": "prediction",
     "plans": "models",
-    "cli": "dataset_conversion demo doctor evaluation overlay prediction register weights",
+    "cli": "dataset_conversion demo doctor evaluation overlay prediction register report weights",
     "dataset_conversion": "dataset_json files model_images organs",
     "dataset_json": "files",
     "demo": "overlay synthetic_lesions",
@@ -27,6 +27,7 @@ IMPORTS = {
         "dataset_json files image_io model_images overlay preprocessing requirement resampling trainers weights"
     ),
     "preprocessing": "files",
+    "report": "evaluation files overlay weights",
     "requirement": "dataset_json",
     "trainers": "dataset_json files losses models plans requirement schedule weights",
     "weights": "dataset_json files models plans preprocessing requirement",

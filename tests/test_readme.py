@@ -13,6 +13,7 @@ import nnunetv2
 import numpy as np
 import pytest
 import torch
+from model_folders import Trained, zipped
 from PIL import Image
 
 from nnunet_vmunet import cli
@@ -213,9 +214,7 @@ def test_links_lead_somewhere(document):
 @pytest.mark.parametrize("snippet", blocks(README, "python"), ids=lambda snippet: snippet.splitlines()[0])
 def test_python_of_the_readme_runs(snippet, tmp_path, monkeypatch, capsys):
     """On a model and a photograph of those names, and on weights with the original's tensors for three channels."""
-    for folder in ("weights", "prediction"):
-        monkeypatch.syspath_prepend(Path(__file__).with_name(folder))
-    from model_folders import Trained, zipped
+    monkeypatch.syspath_prepend(Path(__file__).with_name("weights"))
     from published_weights import filled, vmunet_shapes
 
     monkeypatch.chdir(tmp_path)

@@ -16,7 +16,7 @@ from typing import TextIO
 
 from .. import __version__
 from ..errors import InputError, print_refusal
-from . import compare, convert, evaluate, first_steps, overlay, predict, weights
+from . import compare, convert, evaluate, first_steps, overlay, predict, report, weights
 
 ADD_COMMANDS = (  # in the order of --help
     first_steps.add_register,
@@ -26,6 +26,7 @@ ADD_COMMANDS = (  # in the order of --help
     evaluate.add,
     compare.add,
     overlay.add,
+    report.add,
     weights.add,
     first_steps.add_demo,
 )

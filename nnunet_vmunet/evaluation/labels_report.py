@@ -77,7 +77,7 @@ def evaluate_labels(
     print(_report(evaluation, summaries))
     write_json(output / "metrics.json", _json(folders, evaluation, summaries))
     write_csv(output / "metrics.csv", _rows(evaluation))
-    _save_picture(output / BOX_PLOTS, evaluation, summaries)
+    save_metrics_picture(output / BOX_PLOTS, evaluation, summaries)
     print(f"Wrote metrics.json, metrics.csv (a row per case) and {BOX_PLOTS} to {output}")
     return summaries
 
@@ -285,18 +285,24 @@ def _notes(evaluation: Evaluation) -> list[str]:
 
 
 def _table(evaluation: Evaluation, summary: Summary) -> str:
+    rows, note = rows_over_cases(evaluation, summary)
+    return "\n".join(filter(None, [table(rows), note]))
+
+
+def rows_over_cases(evaluation: Evaluation, summary: Summary) -> tuple[list[list[str]], str]:
+    """The table of means over cases, its heading first, and a note on what was excluded, or ""."""
     metrics = [metric for metric in METRICS if metric != "hd95_mm" or evaluation.has_spacing]
     titles = {**TITLES, "hd95_pixels": f"HD95 {evaluation.pixel}s"}
     rows = [["", *(cell for metric in metrics for cell in (titles[metric], f"{LEVEL:.0%}"))]]
     rows += [[name, *_cells(estimates, metrics)] for name, estimates in _with_mean(summary).items()]
-    if any(count[metric] for count in summary.excluded.values() for metric in metrics):
-        rows[0].append("excluded")
-        for row, count in zip(rows[1:], summary.excluded.values(), strict=False):  # the mean has none
-            row.append(f"{count['dice']} / {count['hd95_pixels']} / {count['surface_dice']}")
-        if len(rows) > len(summary.each) + 1:
-            rows[-1].append("")
-        return f"{table(rows)}\nExcluded: cases in which Dice / HD95 / surface Dice are undefined"
-    return table(rows)
+    if not any(count[metric] for count in summary.excluded.values() for metric in metrics):
+        return rows, ""
+    rows[0].append("excluded")
+    for row, count in zip(rows[1:], summary.excluded.values(), strict=False):  # the mean has none
+        row.append(f"{count['dice']} / {count['hd95_pixels']} / {count['surface_dice']}")
+    if len(rows) > len(summary.each) + 1:
+        rows[-1].append("")
+    return rows, "Excluded: cases in which Dice / HD95 / surface Dice are undefined"
 
 
 def _pooled_table(evaluation: Evaluation, group: str, summary: LabelsSummary) -> str:
@@ -381,7 +387,7 @@ def _rows(evaluation: Evaluation) -> list[dict]:
     return rows
 
 
-def _save_picture(path: Path, evaluation: Evaluation, summaries: dict[str, LabelsSummary]) -> None:
+def save_metrics_picture(path: Path, evaluation: Evaluation, summaries: dict[str, LabelsSummary]) -> None:
     """IoU has no panel: it says of each case what Dice says, on another scale."""
     distance = "hd95_mm" if evaluation.has_spacing else "hd95_pixels"
     titles = {

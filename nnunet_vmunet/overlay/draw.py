@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..dataset_json import DatasetJson
 from ..errors import InputError
 from ..evaluation.label_images import Coding, coding_of
 from ..files.atomic import atomic_folder, refuse_foreign_files
@@ -42,17 +43,36 @@ def draw_cases(
     _check(source, output, slices, window, overwrite)
     cases = source.cases()
     with atomic_folder(output, overwrite=overwrite) as folder:
-        files = [file for case in cases for file in (case.prediction, case.reference) if file]
-        coding = coding_of(source.dataset_json, files, num_processes)
-        is_ct = source.dataset_json is not None and source.dataset_json.is_ct
-        draw = _Draw(folder, coding, slices, window, is_ct)
-        thumbnails = worst_first(run_parallel(draw, cases, num_processes, "Drawing"))
+        thumbnails = draw_pictures(
+            cases, folder, source.dataset_json, slices=slices, window=window, num_processes=num_processes
+        )
         sheets = []
         for name, sheet in contact_sheets(thumbnails, _sheet_title(cases)):
             write_png(rendered(sheet), folder / name)
             sheets.append(name)
     _report(source, output, thumbnails, sheets)
     return thumbnails
+
+
+def draw_pictures(
+    cases: list[Case],
+    folder: Path,
+    dataset_json: DatasetJson | None,
+    *,
+    slices: int = 3,
+    window: Window | None = None,
+    num_processes: int | None = None,
+) -> list[Thumbnail]:
+    """Write NAME.png for every case into a folder that is there, and return the thumbnails, worst Dice first.
+
+    Raises:
+        InputError: files that do not belong together or cannot be read.
+    """
+    files = [file for case in cases for file in (case.prediction, case.reference) if file]
+    coding = coding_of(dataset_json, files, num_processes)
+    is_ct = dataset_json is not None and dataset_json.is_ct
+    draw = _Draw(folder, coding, slices, window, is_ct)
+    return worst_first(run_parallel(draw, cases, num_processes, "Drawing"))
 
 
 @dataclass(frozen=True)
