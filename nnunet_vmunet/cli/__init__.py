@@ -16,7 +16,7 @@ from typing import TextIO
 
 from .. import __version__
 from ..errors import InputError, print_refusal
-from . import compare, convert, evaluate, first_steps, overlay, predict, report, weights
+from . import compare, convert, evaluate, export, first_steps, overlay, predict, report, weights
 
 ADD_COMMANDS = (  # in the order of --help
     first_steps.add_register,
@@ -28,6 +28,7 @@ ADD_COMMANDS = (  # in the order of --help
     overlay.add,
     report.add,
     weights.add,
+    export.add,
     first_steps.add_demo,
 )
 

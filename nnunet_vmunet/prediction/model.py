@@ -21,6 +21,7 @@ import torch
 from nnunetv2.imageio.natural_image_reader_writer import NaturalImage2DIO
 from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
 from PIL import Image
+from torch import nn
 
 from ..dataset_json import READERS, Labels
 from ..errors import InputError
@@ -142,7 +143,7 @@ class Model:
             trainer,
             checkpoints[0].get("inference_allowed_mirroring_axes"),
         )
-        self._reader = self._plans.image_reader_writer_class()
+        self.reader = self._plans.image_reader_writer_class()
         self._preprocessor = self._configuration.preprocessor_class(verbose=False)
         self._network_is_free = threading.Lock()
 
@@ -157,22 +158,43 @@ class Model:
         return self._plans.plans
 
     @property
+    def settings(self) -> dict:
+        """The plans' configuration of the model, with what it inherits."""
+        return self._configuration.configuration
+
+    @property
+    def mirroring_axes(self) -> tuple[int, ...]:
+        """Axes of (h, w) that a prediction averages over, as far as the training allows."""
+        return tuple(self._predictor.allowed_mirroring_axes or ())
+
+    def network_of_one_fold(self) -> nn.Module:
+        """The network with its weights, in evaluation mode.
+
+        Raises:
+            InputError: the model has several folds.
+        """
+        if len(self._predictor.list_of_parameters) > 1:
+            raise InputError(f"{self.name} has {len(self._predictor.list_of_parameters)} folds: choose one with -f")
+        self._predictor.hold(self._predictor.list_of_parameters[0])
+        return self._predictor.network.eval()
+
+    @property
     def takes_photographs(self) -> bool:
         """Whether its images are photographs; of volumes otherwise."""
-        return isinstance(self._reader, NaturalImage2DIO)
+        return isinstance(self.reader, NaturalImage2DIO)
 
     @cached_property
     def files_per_image(self) -> int:
         """One for each channel, unless the files have colours."""
         channels = len(self.description.channels)
-        if isinstance(self._reader, WholeImageIO):
-            return channels // self._reader.channels
+        if isinstance(self.reader, WholeImageIO):
+            return channels // self.reader.channels
         return 1 if self.takes_photographs and channels in READERS else channels
 
     @cached_property
     def endings(self) -> tuple[str, ...]:
         """Of the files that the model's masks can be written to, and a model of volumes reads."""
-        endings = tuple(self._reader.supported_file_endings)
+        endings = tuple(self.reader.supported_file_endings)
         return (*endings, ".nii") if ".nii.gz" in endings and ".nii" not in endings else endings
 
     @cached_property
@@ -281,7 +303,7 @@ class Model:
         if not file.name.lower().endswith(self.endings):
             raise InputError(f"{file} cannot be written by this model: let its name end in {', '.join(self.endings)}")
         try:
-            self._reader.write_seg(stack, str(file), properties)
+            self.reader.write_seg(stack, str(file), properties)
         except RuntimeError as error:  # SimpleITK's for a full disk
             raise OSError(" ".join(str(error).split())[-200:]) from error
 
@@ -301,8 +323,8 @@ class Model:
         return brought(from_memory(image), self._wanted)
 
     def _from_pixels(self, pixels: Sequence[np.ndarray], names: Sequence[str]) -> tuple[np.ndarray, dict]:
-        if isinstance(self._reader, WholeImageIO):
-            return self._reader.from_pixels(pixels, names)
+        if isinstance(self.reader, WholeImageIO):
+            return self.reader.from_pixels(pixels, names)
         stacked = [image[None] if image.ndim == 2 else image.transpose(2, 0, 1) for image in pixels]
         return np.concatenate(stacked)[:, None].astype(np.float32), {"spacing": (_BETWEEN_SLICES, 1, 1)}
 
@@ -318,7 +340,7 @@ class Model:
             if file.name.lower().endswith(NIFTI):
                 read_volume(file, may_be_flat=True)  # which notices what nnU-Net's readers do not: a file cut short
         with reading(files[0], "as a volume"):
-            return self._reader.read_images([str(file) for file in files])
+            return self.reader.read_images([str(file) for file in files])
 
 
 def _checkpoint(file: Path) -> dict:

@@ -87,14 +87,18 @@ class Predictor(nnUNetPredictor):
             )
         self._held: dict | None = None
 
+    def hold(self, weights: dict) -> None:
+        """Give the network the weights of a fold."""
+        if weights is not self._held:
+            self.network.load_state_dict(weights, assign=True)
+            self._held = weights
+
     @torch.inference_mode()
     def predict_logits_from_preprocessed_data(self, data: Tensor) -> Tensor:
         """(c, slices, h, w) to logits (heads, slices, h, w), the mean over the folds, on the CPU."""
         total: Tensor | None = None
         for weights in self.list_of_parameters:
-            if weights is not self._held:
-                self.network.load_state_dict(weights, assign=True)
-                self._held = weights
+            self.hold(weights)
             logits = self.predict_sliding_window_return_logits(data).to("cpu")
             total = logits if total is None else total.add_(logits)
         assert total is not None  # a model has a fold

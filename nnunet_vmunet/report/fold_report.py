@@ -156,7 +156,7 @@ class FoldReport:
                 parts.append(html.paragraph(f"{'__'.join(other)} is left out: {error}", is_note=True))
         return html.section(title, *parts)
 
-    def _others(self) -> list[tuple[str, ...]]:
+    def _others(self) -> Sequence[tuple[str, ...]]:
         """Trainer, plans and configuration of the models that have validated the same fold."""
         own = self.trained.parent
         found: list[tuple[str, ...]] = [
