@@ -1,4 +1,4 @@
-"""An exported network in onnxruntime against the network itself, on this machine's CPU: `python benchmarks/onnx_speed.py`.
+"""An exported network in onnxruntime against itself in torch, on this CPU: `python benchmarks/onnx_speed.py`.
 
 The paper's network with random weights, one image. "onnxruntime" has its default settings, "parallel" runs operators
 beside each other that do not need each other, which the two walks of a scan do not. Times are medians of interleaved

@@ -24,6 +24,9 @@ def add(commands) -> None:
     parser.add_argument("-o", dest="output", type=Path, required=True, metavar="FOLDER", help="folder for the masks")
     parser.add_argument("--fast", action="store_true", help="without mirroring, up to 4 times as fast")
     parser.add_argument(
+        "--precision", choices=("float32", "bf16"), default="float32", help="of the network (default float32)"
+    )
+    parser.add_argument(
         "--values",
         type=int,
         metavar="N",
@@ -59,7 +62,7 @@ def _predict(args) -> int:
         from ..prediction.predict import Output, predict_folder
 
         device = torch.device(args.device) if args.device else default_device()
-        model = Model(files, device, mirror=not args.fast)
+        model = Model(files, device, mirror=not args.fast, precision=args.precision)
     output = Output(
         args.output,
         values=args.values,

@@ -31,12 +31,14 @@ from ..image_io import WholeImageIO
 from ..model_images import Wanted, brought, wanted_by
 from ..weights.checkpoint_file import read as read_checkpoint
 from .model_files import FINAL, Choice, ModelFiles, model_files
-from .nnunet_parts import Plans, Predictor, build_network
+from .nnunet_parts import Plans, Predictor, build_network, compute_in
 
 FilePath = Union[str, Path]  # noqa: UP007 - Python 3.9's typing.get_type_hints reads these too
 # A file, Pillow's image, an array, or the files or arrays of several channels.
 ModelImage = Union[FilePath, Image.Image, np.ndarray, Sequence[FilePath]]  # noqa: UP007
 
+FLOAT32 = "float32"
+PRECISIONS = {FLOAT32: torch.float32, "bf16": torch.bfloat16}
 AHEAD = 2  # images that are read while one is computed
 _BETWEEN_SLICES = 999  # times the pixels: nnU-Net's spacing along the axis that a 2D image lacks
 
@@ -48,6 +50,7 @@ def load_model(
     checkpoint: str = FINAL,
     device: str | torch.device | None = None,
     mirror: bool = True,
+    precision: str = FLOAT32,
 ) -> Model:
     """Load a trained model. No environment variable and no registration with nnU-Net is needed.
 
@@ -56,13 +59,14 @@ def load_model(
     checkpoint: the name of the file in each fold's folder.
     device: "cpu", "cuda" or "mps"; a GPU where there is one by default.
     mirror: average over mirrored images, as far as the model was trained for it; False is up to 4 times as fast.
+    precision: "float32", or "bf16" for a network of bfloat16; docs/benchmarks.md says what that gains and costs.
 
     Raises:
         InputError: there is no model, or it cannot be used.
     """
     chosen = Choice(folds=None if folds is None else tuple(map(str, folds)), checkpoint=checkpoint)
     with model_files(Path(model), chosen) as files:
-        return Model(files, torch.device(device) if device else default_device(), mirror=mirror)
+        return Model(files, torch.device(device) if device else default_device(), mirror=mirror, precision=precision)
 
 
 def default_device() -> torch.device:
@@ -126,19 +130,27 @@ class Result:
 class Model:
     """A trained model. Several threads may share it: what they compute on the network, they do in turn."""
 
-    def __init__(self, files: ModelFiles, device: torch.device, *, mirror: bool = True) -> None:
+    def __init__(
+        self, files: ModelFiles, device: torch.device, *, mirror: bool = True, precision: str = FLOAT32
+    ) -> None:
         self.name = files.name
+        if precision not in PRECISIONS:
+            raise InputError(f"precision {precision}: give {' or '.join(PRECISIONS)}")
+        dtype = PRECISIONS[precision]
         self.description = files.description()
         checkpoints = [_checkpoint(file) for file in files.checkpoints.values()]
         configuration, trainer = checkpoints[0]["init_args"]["configuration"], checkpoints[0]["trainer_name"]
         self._plans = _plans(files, configuration)
         self._configuration = self._plans.get_configuration(configuration)
+        network = build_network(trainer, self._plans, self._configuration, self.description)
+        if dtype != torch.float32:
+            compute_in(network, dtype)
         self._predictor = Predictor(device, mirror=mirror)
         self._predictor.manual_initialization(
-            build_network(trainer, self._plans, self._configuration, self.description),
+            network,
             self._plans,
             self._configuration,
-            [checkpoint["network_weights"] for checkpoint in checkpoints],
+            [_as_type(checkpoint["network_weights"], dtype) for checkpoint in checkpoints],
             self.description.content,
             trainer,
             checkpoints[0].get("inference_allowed_mirroring_axes"),
@@ -348,6 +360,10 @@ def _checkpoint(file: Path) -> dict:
     if not isinstance(content, dict) or not {"network_weights", "trainer_name", "init_args"} <= content.keys():
         raise InputError(f"{file} is no checkpoint of nnU-Net: give a model that nnUNetv2_train trained")
     return content
+
+
+def _as_type(weights: dict[str, torch.Tensor], dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    return {name: weight.to(dtype) if weight.is_floating_point() else weight for name, weight in weights.items()}
 
 
 def _plans(files: ModelFiles, configuration: str) -> Plans:

@@ -70,6 +70,12 @@ def build_network(trainer: str, plans: Plans, configuration: Configuration, desc
     return named.build_network_architecture(plans, configuration, channels, heads, enable_deep_supervision=False)
 
 
+def compute_in(network: nn.Module, dtype: torch.dtype) -> None:
+    """Let a network whose weights are of this type take float32 images, and give float32 logits."""
+    network.register_forward_pre_hook(lambda _, images: (images[0].to(dtype),))
+    network.register_forward_hook(lambda _, images, logits: logits.float())
+
+
 class Predictor(nnUNetPredictor):
     """nnU-Net's, for one image after the other in one process.
 

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 from model_folders import CT, Trained, zipped
 from PIL import Image, ImageOps
 
@@ -175,6 +176,17 @@ def test_one_fold_of_a_zip_without_mirroring(tmp_path, photographs):
     assert np.array_equal(mask, load_model(folder, folds=["1"], mirror=False).predict(photograph).mask)
     for other in ({"mirror": False}, {"folds": [1]}, {"folds": [0], "mirror": False}):
         assert not np.array_equal(mask, load_model(folder, **other).predict(photograph).mask)
+
+
+def test_a_network_of_bfloat16_agrees_but_for_few_pixels(tmp_path, photographs):
+    folder = Trained(folds=("0", "1")).write(tmp_path)
+    half = load_model(folder, precision="bf16")
+    for file in sorted(photographs.iterdir()):
+        mask, expected = half.predict(file).mask, load_model(folder).predict(file).mask
+        assert (mask == expected).mean() > 0.98
+    assert {weight.dtype for weight in half._predictor.network.parameters()} == {torch.bfloat16}
+    with pytest.raises(InputError, match="give float32 or bf16"):
+        load_model(folder, precision="int8")
 
 
 def test_importing_the_package_stays_cheap():
