@@ -10,11 +10,13 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from nnunet_vmunet.models import VMUNet
 from nnunet_vmunet.ops import backends
+from nnunet_vmunet.synthetic_lesions import lesion_photograph
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 SMALL_STAGES = {1: (8, 32), 2: (5, 48)}
@@ -29,9 +31,9 @@ def load(monkeypatch):
         monkeypatch.syspath_prepend(str(BENCHMARKS))
         monkeypatch.delitem(sys.modules, name, raising=False)
         module = __import__(name)
-        monkeypatch.setattr(module, "STAGES", SMALL_STAGES)
-        monkeypatch.setattr(module, "IMAGE", 32)
-        monkeypatch.setattr(module, "VMUNet", SmallVMUNet)
+        for constant, small in (("STAGES", SMALL_STAGES), ("IMAGE", 32), ("VMUNet", SmallVMUNet)):
+            if hasattr(module, constant):
+                monkeypatch.setattr(module, constant, small)
         return module
 
     return load
@@ -203,3 +205,40 @@ def test_cpu_prints_a_table_and_writes_its_numbers(load, monkeypatch, capsys, tm
     assert printed.count("| op, stage") == 4
     assert {name for row in written["rows"] for name in row["values"]} >= {"loop", "naive", "blocked", "identity"}
     assert backends.why_not_numba(torch.device("cpu")) or "numba" in printed
+
+
+def test_precision_fills_every_row(load, monkeypatch):
+    monkeypatch.setenv(backends.VARIABLE, "blocked")  # which the benchmark sets, and the test's end takes back
+    rows = list(load("precision")._rows(["blocked"], rounds=1, only=""))
+    measures = ["error of the logits", "largest error of the gradients", "pixels that agree (%)", "forward (ms)"]
+    assert [row.measure for row in rows] == measures
+    for row in rows[:2]:
+        assert row.values["float32"] == 0
+        assert 0 < row.values["float64"] < 1e-3 < row.values["bfloat16"] < 1
+
+
+def test_onnx_speed_fills_every_row(load, tmp_path, monkeypatch):
+    pytest.importorskip("onnxscript")
+    module = load("onnx_speed")
+    monkeypatch.setattr(module, "SIDES", (32,))
+    rows = {row.measure: row.values for row in module._rows(tmp_path, rounds=1, only="")}
+    assert list(rows["forward (ms)"]) == module.COLUMNS
+    assert all(error < 1e-4 for error in rows["largest error of a probability"].values())
+
+
+@pytest.mark.slow
+def test_applying_fills_every_row(load, tmp_path, registered, monkeypatch):
+    for i in range(2):
+        lesion_photograph(np.random.default_rng(i), 120, 90)[0].save(tmp_path / f"photo{i}.jpg")
+    monkeypatch.setenv("nnUNet_n_proc_DA", "1")
+    module = load("applying")
+    (tmp_path / "work").mkdir()
+    rows = list(module.Bench(tmp_path / "work", sorted(tmp_path.glob("*.jpg")), 3).rows())
+    assert [row.what for row in rows] == [
+        "network alone",
+        "before the network",
+        "after it",
+        "nnunet-vmunet predict --fast",
+        "nnUNetv2_predict --disable_tta",
+    ]
+    assert all(list(row.values) == module.COLUMNS and min(row.values.values()) > 0 for row in rows)
