@@ -16,13 +16,14 @@ from typing import TextIO
 
 from .. import __version__
 from ..errors import InputError, print_refusal
-from . import compare, convert, evaluate, export, first_steps, overlay, predict, report, weights
+from . import app, compare, convert, evaluate, export, first_steps, overlay, predict, report, weights
 
 ADD_COMMANDS = (  # in the order of --help
     first_steps.add_register,
     first_steps.add_doctor,
     convert.add,
     predict.add,
+    app.add,
     evaluate.add,
     compare.add,
     overlay.add,

@@ -90,9 +90,16 @@ def case_picture(name: str, stack: Stack, chosen: list[int], labels: Labels, cou
 
 def thumbnail_pixels(stack: Stack, index: int, labels: Labels) -> np.ndarray:
     """(h, w, 3) uint8: a slice alone, small enough for a contact sheet."""
-    figure, size = new_figure(), fitted(stack.image.shape[1:3], stack.pixel_size, THUMBNAIL, ENLARGED)
+    return slice_pixels(stack, index, labels, THUMBNAIL, THUMBNAIL_LINE_WIDTH)
+
+
+def slice_pixels(
+    stack: Stack, index: int, labels: Labels, box: tuple[int, int], line_width: float = LINE_WIDTH
+) -> np.ndarray:
+    """(h, w, 3) uint8: a slice alone, with the contours of all labels, in at most `box` = (height, width) pixels."""
+    figure, size = new_figure(), fitted(stack.image.shape[1:3], stack.pixel_size, box, ENLARGED)
     (axes,) = lay_out(figure, 1, size, margin=0)
-    draw_slice(axes, stack, index, labels, size, THUMBNAIL_LINE_WIDTH)
+    draw_slice(axes, stack, index, labels, size, line_width)
     return rendered(figure)
 
 

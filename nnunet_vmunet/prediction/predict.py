@@ -55,7 +55,7 @@ def predict_folder(model: Model, images: Path, output: Output) -> int:
     inputs, others = inputs_of(images, endings, model.files_per_image)
     if others:
         print(f"Ignored in {images}: {others} other file{'s' * (others > 1)} (the model takes {', '.join(endings)})")
-    files = {image.name: output.folder / (image.name + _ending(model, image)) for image in inputs}
+    files = {image.name: output.folder / mask_name(model, image.files[0], image.name) for image in inputs}
     wanted = [image for image in inputs if not (output.keep and _is_complete(files[image.name], output))]
     if len(wanted) < len(inputs):
         print(f"There already: {len(inputs) - len(wanted)} of {len(inputs)}")
@@ -130,12 +130,18 @@ def _check(model: Model, images: Path, output: Output) -> None:
         )
 
 
-def _ending(model: Model, image: Input) -> str:
-    """The dataset's for a photograph's mask, which a JPEG cannot be; the input's own for a volume's."""
+def mask_name(model: Model, image: Path, name: str | None = None) -> str:
+    """The name of the mask's file. name: of the image without ending, where that is not the file's own.
+
+    Of a photograph it ends as the dataset's masks do, as a JPEG cannot be one; of a volume as the input does.
+    """
+    endings = SUFFIXES if model.takes_photographs else model.endings
+    ending = next(ending for ending in endings if image.name.lower().endswith(ending))
+    stem = image.name[: -len(ending)] if name is None else name
     if model.takes_photographs:
-        ending = model.description.file_ending
-        return ending if ending in WRITTEN_ENDINGS and ending in model.endings else ".png"
-    return next(ending for ending in model.endings if image.files[0].name.lower().endswith(ending))
+        named = model.description.file_ending
+        ending = named if named in WRITTEN_ENDINGS and named in model.endings else ".png"
+    return stem + ending
 
 
 def _is_complete(mask: Path, output: Output) -> bool:
