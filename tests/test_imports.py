@@ -9,7 +9,8 @@ PACKAGE = Path(nnunet_vmunet.__file__).parent
 IMPORTS = {
     "__init__": "prediction",
     "plans": "models",
-    "cli": "dataset_conversion demo doctor evaluation export overlay prediction register report weights",
+    "app": "dataset_json evaluation files overlay prediction",
+    "cli": "app dataset_conversion demo doctor evaluation export overlay prediction register report weights",
     "dataset_conversion": "dataset_json files model_images organs",
     "dataset_json": "files",
     "demo": "overlay synthetic_lesions",
