@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from ..errors import InputError
 from ..files.photographs import SUFFIXES
@@ -18,7 +19,10 @@ import gradio as gr
 LOCAL = "127.0.0.1"
 KEPT_SECONDS = 3600  # of uploaded files, after which Gradio deletes them
 # Nothing that goes to another machine: fonts of the system, no link to share a picture or to call the page.
-LOOK = {"theme": gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]), "footer_links": []}
+LOOK: dict[str, Any] = {
+    "theme": gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
+    "footer_links": [],
+}
 NOTICE = "Not a medical device. What is dropped here stays on the machine that runs this page, for an hour at most."
 
 

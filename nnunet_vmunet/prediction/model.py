@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -86,6 +86,15 @@ class Prepared:
     properties: dict
     note: str | None = None
     is_of_array: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """An image for `Model.outcomes`. then: what is done with the result while the network computes the next one."""
+
+    image: ModelImage
+    spacing_mm: Sequence[float] | None = None
+    then: Callable[[Result], None] | None = None
 
 
 class Result:
@@ -235,32 +244,32 @@ class Model:
 
         Args and errors: as of `predict`. What comes after an image that cannot be read is not predicted.
         """
-        for outcome in self.outcomes((image, spacing_mm) for image in images):
+        for outcome in self.outcomes(Job(image, spacing_mm) for image in images):
             yield outcome.result()
 
-    def outcomes(self, images: Iterable[tuple[ModelImage, Sequence[float] | None]]) -> Iterator[Future[Result]]:
-        """The results of images and spacings in their order, each with the error that it may have met."""
+    def outcomes(self, jobs: Iterable[Job]) -> Iterator[Future[Result]]:
+        """The results in the jobs' order, each with the error that it may have met."""
         with ThreadPoolExecutor(1) as readers, ThreadPoolExecutor(1) as finishers, ExitStack() as ended:
             ended.callback(readers.shutdown, cancel_futures=True)
-            ready: deque[Future[Prepared]] = deque()
+            ready: deque[tuple[Job, Future[Prepared]]] = deque()
             computed: Future[Result] | None = None
-            waiting = iter(images)
+            waiting = iter(jobs)
             while True:
-                while len(ready) < AHEAD and (following := next(waiting, None)) is not None:
-                    ready.append(readers.submit(self.prepare, *following))
+                while len(ready) < AHEAD and (job := next(waiting, None)) is not None:
+                    ready.append((job, readers.submit(self.prepare, job.image, job.spacing_mm)))
                 if not ready:
                     break
-                finishing = self._inferred(ready.popleft(), finishers)
+                finishing = self._inferred(*ready.popleft(), finishers)
                 if computed is not None:
                     yield computed
                 computed = finishing
             if computed is not None:
                 yield computed
 
-    def _inferred(self, ready: Future[Prepared], finishers: ThreadPoolExecutor) -> Future[Result]:
+    def _inferred(self, job: Job, ready: Future[Prepared], finishers: ThreadPoolExecutor) -> Future[Result]:
         try:
             prepared = ready.result()
-            return finishers.submit(self.finish, prepared, self.infer(prepared))
+            return finishers.submit(self._finish_job, job, prepared, self.infer(prepared))
         except InputError as error:
             failed: Future[Result] = Future()
             failed.set_exception(error)
@@ -292,6 +301,12 @@ class Model:
     def finish(self, prepared: Prepared, logits: torch.Tensor) -> Result:
         """The third step: bring the logits to the image's own pixels, and choose labels."""
         return Result(self, prepared, logits)
+
+    def _finish_job(self, job: Job, prepared: Prepared, logits: torch.Tensor) -> Result:
+        result = self.finish(prepared, logits)
+        if job.then is not None:
+            job.then(result)
+        return result
 
     def converted(self, logits: torch.Tensor, properties: dict, *, probabilities: bool = False):
         """By nnU-Net: the mask (slices, h, w), where asked for with the probabilities (outputs, slices, h, w)."""

@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from ..files.nnunet import write_json
 from ..files.photographs import SUFFIXES, WRITTEN_ENDINGS, write_picture
 from ..files.processes import progress
 from .inputs import Input, inputs_of
-from .model import Model, Result
+from .model import Job, Model, Result
 
 PICTURES = "overlay"  # the folder of the pictures, beside the masks
 
@@ -74,16 +75,17 @@ def _predict(model: Model, images: Sequence[Input], files: dict[str, Path], outp
     """The errors of the images that were not predicted, by name."""
     errors: dict[str, InputError] = {}
     notes: Counter[str] = Counter()
-    outcomes = model.outcomes((image.files[0] if len(image.files) == 1 else image.files, None) for image in images)
     with staging_folder(output.folder) as staged, progress(len(images), "Predicting") as bar:
-        for image, outcome in zip(images, outcomes, strict=True):
+
+        def job(image: Input) -> Job:
+            whole = image.files[0] if len(image.files) == 1 else image.files
+            return Job(whole, then=partial(_write, mask=files[image.name], staged=staged, output=output, model=model))
+
+        for image, outcome in zip(images, model.outcomes(map(job, images)), strict=True):
             try:
-                result = outcome.result()
-                _write(result, files[image.name], staged, output, model)
+                notes[outcome.result().note or ""] += 1
             except InputError as error:
                 errors[image.name] = error
-            else:
-                notes[result.note or ""] += 1
             bar.update()
     for note, count in notes.items():
         if note:
@@ -93,16 +95,16 @@ def _predict(model: Model, images: Sequence[Input], files: dict[str, Path], outp
 
 def _write(result: Result, mask: Path, staged: Path, output: Output, model: Model) -> None:
     """Write into the hidden folder, then move: the mask last, so that where it is all is."""
-    partial = staged / mask.name
+    written = staged / mask.name
     if output.values is None:
-        result.save(partial)
+        result.save(written)
     else:
-        write_picture(_spread(model.description, output.values)[result.mask], partial)
+        write_picture(_spread(model.description, output.values)[result.mask], written)
     if output.probabilities:
         probabilities = result.probabilities[:, None] if model.takes_photographs else result.probabilities
-        np.savez_compressed(_probabilities_beside(partial), probabilities=probabilities)
-        _probabilities_beside(partial).replace(_probabilities_beside(mask))
-    partial.replace(mask)
+        np.savez_compressed(_probabilities_beside(written), probabilities=probabilities)
+        _probabilities_beside(written).replace(_probabilities_beside(mask))
+    written.replace(mask)
 
 
 def _spread(description: DatasetJson, highest: int) -> np.ndarray:
