@@ -1,8 +1,8 @@
 """An exported network in onnxruntime against itself in torch, on this CPU: `python benchmarks/onnx_speed.py`.
 
-The paper's network with random weights, one image. "onnxruntime" has its default settings, "parallel" runs operators
-beside each other that do not need each other, which the two walks of a scan do not. Times are medians of interleaved
-rounds.
+The paper's network with random weights, one image. onnxruntime's threads share out each of a scan's small operators, and
+lose time by it: it is fastest with one. Times are medians of rounds, of one column after the other, because threads that
+wait actively would take a core from the next column.
 """
 
 from __future__ import annotations
@@ -22,19 +22,25 @@ from nnunet_vmunet.export.onnx_model import write_network
 from nnunet_vmunet.models import VMUNet
 
 SIDES = (64, 224, 256)
-COLUMNS = ["network", "onnxruntime", "parallel"]
+COLUMNS = {  # the threads of torch, or of onnxruntime; None: as many as it takes
+    "network": None,
+    "network, one thread": 1,
+    "onnxruntime": None,
+    "onnxruntime, one thread": 1,
+}
 
 
 def main() -> None:
     args = arguments(__doc__, 5, "interleaved rounds")
     with tempfile.TemporaryDirectory() as folder:
         machine = {**cpu_machine(), "onnxruntime": onnxruntime.__version__}
-        report(machine, COLUMNS, _rows(Path(folder), args.rounds, args.only), args.output, _cell)
+        report(machine, list(COLUMNS), _rows(Path(folder), args.rounds, args.only), args.output, _cell)
 
 
 def _cell(row: Row, column: str) -> str:
-    value, network = row.values[column], row.values.get("network")
-    return f"{value:.4g}" + (f" ({value / network:.2f}x)" if network and column != "network" else "")
+    """With how many times the network's time it is, by as many threads."""
+    value, network = row.values[column], row.values.get(column.replace("onnxruntime", "network"))
+    return f"{value:.4g}" + (f" ({value / network:.2f}x)" if network and column.startswith("onnx") else "")
 
 
 def _rows(folder: Path, rounds: int, only: str):
@@ -46,37 +52,41 @@ def _rows(folder: Path, rounds: int, only: str):
         write_network(network, file, 3, (side, side), has_regions=False)
         yield Row(what, "export (s)", {"onnxruntime": time.perf_counter() - start})
         yield Row(what, "file (MB)", {"onnxruntime": file.stat().st_size / 1e6})
-        runs = {
-            "network": lambda image=image: network(image).softmax(1).numpy(),
-            "onnxruntime": _session(file, image),
-            "parallel": _session(file, image, parallel=True),
-        }
-        with torch.inference_mode():
-            truth = runs["network"]()
-            errors = {name: float(np.abs(runs[name]() - truth).max()) for name in COLUMNS[1:]}
-            yield Row(what, "largest error of a probability", errors)
-            yield Row(what, "forward (ms)", _medians(runs, rounds))
+        runs = {name: _run(name, threads, network, file, image) for name, threads in COLUMNS.items()}
+        truth = runs["network"]()
+        errors = {name: float(np.abs(run() - truth).max()) for name, run in runs.items() if name.startswith("onnx")}
+        yield Row(what, "largest error of a probability", errors)
+        yield Row(what, "forward (ms)", {name: _median(run, rounds) for name, run in runs.items()})
 
 
-def _session(file: Path, image: torch.Tensor, *, parallel: bool = False) -> Callable[[], np.ndarray]:
+def _run(name: str, threads: int | None, network: VMUNet, file: Path, image: torch.Tensor) -> Callable[[], np.ndarray]:
+    if name.startswith("network"):
+        return lambda: _in_torch(network, image, threads)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    if parallel:
-        options.execution_mode = onnxruntime.ExecutionMode.ORT_PARALLEL
-        options.inter_op_num_threads = 2
+    options.intra_op_num_threads = threads or 0
     session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     return lambda: session.run(None, {"image": image.numpy()})[0]
 
 
-def _medians(runs: dict[str, Callable], rounds: int) -> dict[str, float]:
-    times: dict[str, list[float]] = {name: [] for name in runs}
+@torch.inference_mode()
+def _in_torch(network: VMUNet, image: torch.Tensor, threads: int | None) -> np.ndarray:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        return network(image).softmax(1).numpy()
+    finally:
+        torch.set_num_threads(before)
+
+
+def _median(run: Callable, rounds: int) -> float:
+    times = []
     for i in range(rounds + 1):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            if i > 0:
-                times[name].append(1000 * (time.perf_counter() - start))
-    return {name: statistics.median(values) for name, values in times.items()}
+        start = time.perf_counter()
+        run()
+        if i > 0:
+            times.append(1000 * (time.perf_counter() - start))
+    return statistics.median(times)
 
 
 if __name__ == "__main__":

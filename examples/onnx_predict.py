@@ -28,7 +28,9 @@ def main() -> None:
 def predict(model: Path, photograph: Path, *, mirror: bool = True) -> np.ndarray:
     """(h, w) uint8: the labels, at the photograph's own size, upright."""
     told = json.loads(model.with_suffix(".json").read_text())
-    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # several share out each of the scan's small operators, and lose time by it
+    session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     image = read(photograph, told["reading"])  # (c, h, w)
     height, width = image.shape[1:]
     prepared = resized(normalised(image, told["normalisation"]), network_size(height, width, told))

@@ -222,7 +222,7 @@ def test_onnx_speed_fills_every_row(load, tmp_path, monkeypatch):
     module = load("onnx_speed")
     monkeypatch.setattr(module, "SIDES", (32,))
     rows = {row.measure: row.values for row in module._rows(tmp_path, rounds=1, only="")}
-    assert list(rows["forward (ms)"]) == module.COLUMNS
+    assert list(rows["forward (ms)"]) == list(module.COLUMNS)
     assert all(error < 1e-4 for error in rows["largest error of a probability"].values())
 
 
