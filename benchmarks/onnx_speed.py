@@ -1,8 +1,8 @@
 """An exported network in onnxruntime against itself in torch, on this CPU: `python benchmarks/onnx_speed.py`.
 
-The paper's network with random weights, one image. onnxruntime's threads share out each of a scan's small operators, and
-lose time by it: it is fastest with one. Times are medians of rounds, of one column after the other, because threads that
-wait actively would take a core from the next column.
+The paper's network with random weights, one image. onnxruntime's threads share out each of a scan's small operators,
+and lose time by it: it is fastest with one. Times are medians of rounds, of one column after the other, because threads
+that wait actively would take a core from the next column.
 """
 
 from __future__ import annotations
