@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(
     reason="needs Chromium and its driver (Debian: apt install chromium chromium-driver)",
 )
 
-SECONDS = 60
+SECONDS = 180
 
 
 @pytest.fixture(scope="module")
