@@ -20,7 +20,7 @@ MOST_PANELS = 9
 ALL_NAMED, WORST_NAMED = 40, 20  # so many cases are named in a panel; of more, so many
 WON, LOST, TIED = EDGE, PAPER, "#999999"
 WIDTH, ROW, REST = 4.6, 0.155, 3.0  # inches: of a panel, of a named case, and at most of all that are not named
-LONGEST_NAME, LONGEST_MODEL = 30, 60  # letters
+LONGEST_NAME, LONGEST_MODEL, LONGEST_TITLE = 30, 60, 46  # letters: of a case, of a model, of one above a panel
 
 A_MARKER, B_MARKER = {"marker": "o", "facecolors": "white", "linewidths": 1.0}, {"marker": "o", "linewidths": 0}
 
@@ -98,7 +98,8 @@ def _panels_of_pair(comparison: Comparison, place: int) -> list[Panel]:
                 panels[title] = Panel(title, comparison.names_of_units, a[:, i], b[:, i], found[i])
     if len(comparison.pairs) == 1:
         return list(panels.values())
-    return [Panel(f"{pair.model_b}: {p.title}", p.names, p.a, p.b, p.found) for p in panels.values()]
+    model = _shortened(pair.model_b, LONGEST_TITLE)
+    return [Panel(f"{model}\n{p.title}", p.names, p.a, p.b, p.found) for p in panels.values()]
 
 
 def _most_different(panels: list[Panel], most: int) -> list[Panel]:
