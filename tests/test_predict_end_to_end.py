@@ -1,6 +1,6 @@
 """A model trained on real photographs, applied by `predict` and by nnU-Net's own commands: the same files, to the byte.
 
-Each command is a user's. The images come from `../shared`: BMP and JPEG in colour, grey PNG of 16 bits.
+Each command is a user's. The images come from `../shared`: BMP and JPEG in colour, grey PNG of 16 bits, RGBA.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ class RealSet:
 SETS = [
     RealSet("ph2", ("--size", "64"), "dermoscopy/*.jpg"),
     RealSet("acdc", ("--labels", "RV=1,myocardium=2,LV=3"), "isic2018_256/images/ISIC_000000*.jpg"),
+    RealSet("dsb2018", (), "ph2/images/*.bmp"),
 ]
 
 
