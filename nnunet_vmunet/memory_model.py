@@ -1,4 +1,4 @@
-"""How much memory a training step of VM-UNet needs, from a count of what its backward pass keeps.
+"""How much memory a training step of a network needs, from a count of what its backward pass keeps.
 
 The count is of float32: the paper trains so, and bfloat16 autocast needs less. It is made on the CPU with the scan
 backend `blocked`, whatever this machine would train with, because plans are made on one machine and used on another.
@@ -18,9 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from .losses import CeDiceLoss
-from .models import VMUNet
+from .models.network import PATCH, UShapedNetwork
 from .models.ss2d import SS2D
-from .models.vmunet import PATCH
 from .ops import backends
 
 FLOAT = 4  # bytes
@@ -59,7 +58,7 @@ class TrainingMemory:
         return (1 + OPTIMIZER_STATES) * self.parameters
 
 
-def training_memory(network: VMUNet, num_classes: int) -> TrainingMemory:
+def training_memory(network: UShapedNetwork, num_classes: int) -> TrainingMemory:
     """The memory of a training step of this network and CeDice, the costlier of the paper's losses."""
     parameters = sum(parameter.numel() * parameter.element_size() for parameter in network.parameters())
     image = torch.zeros(1, network.input_channels, COUNTED_SIDE, COUNTED_SIDE)
@@ -84,7 +83,7 @@ def _kept_for_backward(network: nn.Module, loss: nn.Module, image: Tensor, targe
     return sum(storage.nbytes() for storage in kept.values())
 
 
-def _workspace_per_pixel(network: VMUNet) -> float:
+def _workspace_per_pixel(network: UShapedNetwork) -> float:
     """Bytes that the backward pass needs at its peak, the last block, on top of what was kept: the scan's steps.
 
     It makes the steps of all directions again and needs as much for their gradients, but by then what came after the

@@ -1,39 +1,70 @@
-"""What nnU-Net's plans say of a VM-UNet: the entry `architecture`, and the paper's batch."""
+"""What nnU-Net's plans say of a network of ours: the entry `architecture`, and the paper's batch."""
 
 import inspect
 import math
 import pydoc
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
-from .models import VMUNet
+from . import models
+from .models import MambaUNet, SwinUMambaD, VMamba2UNet, VMUNet
+from .models.network import UShapedNetwork
 
-NETWORK = "nnunet_vmunet.models.VMUNet"  # nnU-Net finds the class by this dotted name
+
+@dataclass(frozen=True)
+class Network:
+    """A network that users choose: by its trainer, and in commands by its key in `NETWORKS`."""
+
+    network_class: type[UShapedNetwork]
+    trainer: str
+    sizes: dict = field(default_factory=dict)  # where they differ from the class's
+
+
+# Those of T and S are VMamba's, and the decoder's are the encoder's in reverse, so that all of its blocks are used.
+NETWORKS = {
+    "vmunet": Network(VMUNet, "nnUNetTrainerVMUNet"),
+    "vmunet-t": Network(VMUNet, "nnUNetTrainerVMUNet_T", {"depths": [2, 2, 9, 2], "depths_decoder": [2, 9, 2, 2]}),
+    "vmunet-s": Network(VMUNet, "nnUNetTrainerVMUNet_S", {"depths": [2, 2, 27, 2], "depths_decoder": [2, 27, 2, 2]}),
+    "vmamba2-unet": Network(VMamba2UNet, "nnUNetTrainerVMUNet_VMamba2"),
+    "swin-umamba-d": Network(SwinUMambaD, "nnUNetTrainerVMUNet_SwinUMambaD"),
+    "mamba-unet": Network(MambaUNet, "nnUNetTrainerVMUNet_MambaUNet"),
+}
+PAPERS = "vmunet"
+NETWORK = "nnunet_vmunet.models.VMUNet"  # nnU-Net finds the class by its dotted name
 PAPER_BATCH = 32
 PAPER_PIXELS = 32 * 256 * 256
 PAPER_PLANNER, PAPER_PLANS = "VMUNetPlannerPaper", "nnUNetVMUNetPlansPaper"
 PAPER_SIDE_OF_PICTURES, PAPER_SIDE_OF_VOLUMES = 256, 224  # pixels; sections 4.1 and 4.2, ISIC and Synapse
 
 
-def paper_architecture() -> dict:
-    """The plans' entry `architecture` for the paper's network, its sizes written out so that they can be edited."""
-    defaults = {name: parameter.default for name, parameter in inspect.signature(VMUNet).parameters.items()}
-    sizes = {
+def architecture_of(network: str) -> dict:
+    """The plans' entry `architecture` for one of `NETWORKS`, its sizes written out so that they can be edited."""
+    chosen = NETWORKS[network]
+    parameters = inspect.signature(chosen.network_class).parameters
+    defaults = {name: parameter.default for name, parameter in parameters.items()}
+    defaults = {
         name: list(default) if isinstance(default, tuple) else default
         for name, default in defaults.items()
         if default is not inspect.Parameter.empty and name != "deep_supervision"  # nnU-Net adds that one itself
     }
-    return {"network_class_name": NETWORK, "arch_kwargs": sizes, "_kw_requires_import": []}
+    name = f"{models.__name__}.{chosen.network_class.__name__}"
+    return {"network_class_name": name, "arch_kwargs": {**defaults, **chosen.sizes}, "_kw_requires_import": []}
 
 
-def is_vmunet(class_name: str) -> bool:
-    """Whether this dotted name is that of `VMUNet` or of a subclass; of nothing that cannot be imported here."""
+def paper_architecture() -> dict:
+    """That of the paper's network."""
+    return architecture_of(PAPERS)
+
+
+def network_class(class_name: str) -> type[UShapedNetwork] | None:
+    """The class of this dotted name if it is one of ours or a subclass; None also if it cannot be imported here."""
     try:
         named = pydoc.locate(class_name)
     except pydoc.ErrorDuringImport:
-        return False
-    return isinstance(named, type) and issubclass(named, VMUNet)
+        return None
+    return named if isinstance(named, type) and issubclass(named, UShapedNetwork) else None
 
 
 def are_of_volumes(plans: dict) -> bool:
@@ -41,15 +72,20 @@ def are_of_volumes(plans: dict) -> bool:
     return plans["original_median_shape_after_transp"][0] > 1
 
 
-def build_network(architecture: dict, input_channels: int, num_classes: int) -> VMUNet:
-    """The network that the plans' entry names: (b, input_channels, h, w) to logits (b, num_classes, h, w)."""
+def build_network(
+    architecture: dict, input_channels: int, num_classes: int, *, deep_supervision: bool = False
+) -> UShapedNetwork:
+    """The network that the plans' entry names: (b, input_channels, h, w) to logits (b, num_classes, h, w).
+
+    With deep supervision it gives a list of them, at several resolutions.
+    """
     return get_network_from_plans(
         architecture["network_class_name"],
         architecture["arch_kwargs"],
         architecture["_kw_requires_import"],
         input_channels,
         num_classes,
-        deep_supervision=False,
+        deep_supervision=deep_supervision,
     )
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nnunet_vmunet.models import VMUNet
-from nnunet_vmunet.plans import NETWORK, build_network, is_vmunet, paper_architecture, paper_batch_size
+from nnunet_vmunet.plans import NETWORK, build_network, network_class, paper_architecture, paper_batch_size
 
 SMALL = {"depths": [1, 1], "depths_decoder": [1, 1], "dims": [8, 16], "d_state": 4}
 
@@ -15,7 +15,7 @@ class Variant(VMUNet):
 
 @pytest.mark.parametrize("name", [NETWORK, "nnunet_vmunet.models.vmunet.VMUNet", f"{__name__}.Variant"])
 def test_vmunet_and_its_subclasses_are_ours(name):
-    assert is_vmunet(name)
+    assert network_class(name) is not None
 
 
 @pytest.mark.parametrize(
@@ -32,13 +32,13 @@ def test_vmunet_and_its_subclasses_are_ours(name):
     ids=["nnU-Net's", "module", "part of ours", "absent class", "absent package", "without its module", "empty"],
 )
 def test_other_and_absent_names_are_not(name):
-    assert not is_vmunet(name)
+    assert network_class(name) is None
 
 
 def test_a_network_whose_package_lacks_something_is_not_ours(tmp_path, monkeypatch):
     (tmp_path / "lacking_networks.py").write_text("import absent_cuda_extension\n\nclass UMamba: ...\n")
     monkeypatch.syspath_prepend(tmp_path)
-    assert not is_vmunet("lacking_networks.UMamba")
+    assert network_class("lacking_networks.UMamba") is None
 
 
 def test_the_class_that_is_named_is_built_with_its_sizes():

@@ -44,11 +44,17 @@ def _add_import(actions) -> None:
     network.add_argument("-pl", dest="plans", default="nnUNetPlans", metavar="PLANS", help="default nnUNetPlans")
     network.add_argument("--input-channels", type=int, metavar="N", help="of the images")
     network.add_argument("--num-classes", type=int, metavar="N", help="output channels, background included")
+    network.add_argument(
+        "--network",
+        metavar="NAME",
+        help="vmunet, vmunet-t, vmunet-s, vmamba2-unet, swin-umamba-d or mamba-unet (default: what the plans name, "
+        "else vmunet)",
+    )
     parser.add_argument(
         "--as-model",
         action="store_true",
         help="write a model folder that nnUNetv2_predict uses without any training; for checkpoints "
-        "of the original VM-UNet",
+        "of the original networks",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of what the file does not hold (default 0)")
     parser.add_argument("--overwrite", action="store_true", help="replace what an earlier import wrote")
@@ -68,16 +74,14 @@ def _import(args) -> None:
 
 
 def _target(args):
-    from ..weights.target import Target, target_for_dataset
+    from ..weights.target import target_by_numbers, target_for_dataset
 
     numbers = (args.input_channels, args.num_classes)
     if args.dataset is not None and numbers == (None, None):
-        return target_for_dataset(args.dataset, args.plans)
+        return target_for_dataset(args.dataset, args.plans, args.network)
     if args.dataset is not None or None in numbers:
         raise InputError("give --dataset, or both --input-channels and --num-classes")
-    if min(numbers) < 1:
-        raise InputError(f"--input-channels {numbers[0]} --num-classes {numbers[1]}: give numbers from 1")
-    return Target(*numbers)
+    return target_by_numbers(*numbers, args.network)
 
 
 def _add_show(actions) -> None:
@@ -97,7 +101,7 @@ def _add_file(parser) -> None:
         "file",
         type=Path,
         metavar="FILE",
-        help="checkpoint of VMamba v0, of the original VM-UNet, or of nnUNetTrainerVMUNet",
+        help="checkpoint of VMamba, of VM-UNet, Swin-UMamba† or Mamba-UNet as published, or of nnUNetTrainerVMUNet",
     )
     parser.add_argument(
         "--ema",

@@ -1,4 +1,4 @@
-"""What VM-UNet is made of besides the scan. Everything is channels last: (batch, height, width, channels)."""
+"""What the networks are made of besides the scan. Everything is channels last: (batch, height, width, channels)."""
 
 import torch
 import torch.nn.functional as F
@@ -32,10 +32,49 @@ class PatchEmbedding(nn.Module):
         return self.norm(self.proj(image).permute(0, 2, 3, 1))
 
 
+class ConvolutionalStem(nn.Module):
+    """(b, c, h, w) to (b, h/4, w/4, dim), rounded up: two convolutions that overlap. VMamba v2's patch embedding."""
+
+    def __init__(self, input_channels: int, dim: int) -> None:
+        super().__init__()
+        self.proj1 = nn.Conv2d(input_channels, dim // 2, kernel_size=3, stride=2, padding=1)
+        self.norm1 = LayerNorm(dim // 2)
+        self.proj2 = nn.Conv2d(dim // 2, dim, kernel_size=3, stride=2, padding=1)
+        self.norm2 = LayerNorm(dim)
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = F.gelu(self.norm1(self.proj1(image).permute(0, 2, 3, 1)))
+        return self.norm2(self.proj2(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
+
+
+class ConvolutionalDownsampling(nn.Module):
+    """(b, h, w, dim) to (b, h/2, w/2, dim_out), rounded up: VMamba v2's, between the stages."""
+
+    def __init__(self, dim: int, dim_out: int) -> None:
+        super().__init__()
+        self.reduction = nn.Conv2d(dim, dim_out, kernel_size=3, stride=2, padding=1)
+        self.norm = LayerNorm(dim_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.reduction(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
+
+
+class MLP(nn.Module):
+    """(b, h, w, dim) to the same shape, each token for itself, over `ratio` times as many channels."""
+
+    def __init__(self, dim: int, ratio: int = 4) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, ratio * dim)
+        self.fc2 = nn.Linear(ratio * dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
 class PatchMerging(nn.Module):
     """(b, h, w, dim) to (b, h/2, w/2, dim_out): each 2×2 cell becomes one token. The original's PatchMerging2D.
 
-    h and w are even: `VMUNet` pads the image to where they are.
+    h and w are even: `UShapedNetwork` pads the image to where they are.
     """
 
     def __init__(self, dim: int, dim_out: int) -> None:

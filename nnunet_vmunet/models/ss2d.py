@@ -17,20 +17,23 @@ DT_MIN, DT_MAX, DT_FLOOR = 1e-3, 1e-1, 1e-4  # Mamba's range for the initial ste
 
 
 class SS2D(nn.Module):
-    """(b, h, w, dim) to (b, h, w, dim): gated depthwise convolution and four-direction selective scan.
+    """(b, h, w, dim) to (b, h, w, dim): depthwise convolution and four-direction selective scan, gated or not.
 
     Args:
-        dim: channels C of input and output; the scan runs on D = 2·C channels.
+        dim: channels C of input and output.
         d_state: states N per channel.
+        ratio: the scan runs on D = ratio·C channels.
+        gated: multiply the scan's output by SiLU(z), z as wide; VMamba v2 does not, nor has its convolution a bias.
     """
 
-    def __init__(self, dim: int, d_state: int = 16) -> None:
+    def __init__(self, dim: int, d_state: int = 16, ratio: int = 2, *, gated: bool = True) -> None:
         super().__init__()
-        d_inner = 2 * dim
+        d_inner = ratio * dim
         self.dt_rank = math.ceil(dim / 16)
         self.d_state = d_state
-        self.in_proj = nn.Linear(dim, 2 * d_inner, bias=False)
-        self.conv2d = nn.Conv2d(d_inner, d_inner, kernel_size=3, padding=1, groups=d_inner)
+        self.gated = gated
+        self.in_proj = nn.Linear(dim, (1 + gated) * d_inner, bias=False)
+        self.conv2d = nn.Conv2d(d_inner, d_inner, kernel_size=3, padding=1, groups=d_inner, bias=gated)
         self.x_proj_weight = nn.Parameter(torch.empty(DIRECTIONS, self.dt_rank + 2 * d_state, d_inner))
         self.dt_projs_weight = nn.Parameter(torch.empty(DIRECTIONS, d_inner, self.dt_rank))
         self.dt_projs_bias = nn.Parameter(torch.empty(DIRECTIONS, d_inner))
@@ -54,10 +57,10 @@ class SS2D(nn.Module):
 
     def forward(self, u: Tensor) -> Tensor:
         # Two products, not one cut in two: the halves would be copied here, and joined again in the backward pass.
-        x, z = (F.linear(u, weight) for weight in self.in_proj.weight.chunk(2))
+        x, *z = (F.linear(u, weight) for weight in self.in_proj.weight.chunk(1 + self.gated))
         x = F.silu(self.conv2d(x.permute(0, 3, 1, 2))).permute(0, 2, 3, 1)
-        y = self.scan(x).to(self.out_norm.weight.dtype)  # a network of half precision goes on in it
-        return self.out_proj(silu_gate(self.out_norm(y), z))
+        y = self.out_norm(self.scan(x).to(self.out_norm.weight.dtype))  # a network of half precision goes on in it
+        return self.out_proj(silu_gate(y, *z) if self.gated else y)
 
     def scan(self, x: Tensor) -> Tensor:
         """The selective scan of x (b, h, w, D), whose Δ, B and C are linear in x, to (b, h, w, D).

@@ -2,38 +2,45 @@
 
 from collections.abc import Sequence
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .autocast import own_autocast
 from .layers import PatchEmbedding, PatchExpanding, PatchMerging
+from .network import PATCH, UShapedNetwork, drop_path_rates, initialise_linear
 from .ss2d import VSSBlock
-
-PATCH = 4  # pixels a side of a token
 
 
 class EncoderStage(nn.Module):
-    """(b, h, w, dim) to (b, h/2, w/2, next_dim); the deepest, without a next one, keeps its shape."""
+    """(b, h, w, dim) to the blocks' output, as large, and to (b, h/2, w/2, next_dim), unless it is the deepest."""
 
-    def __init__(self, dim: int, next_dim: int | None, drop_path_rates, d_state: int) -> None:
+    def __init__(self, blocks: Sequence[nn.Module], downsample: nn.Module) -> None:
         super().__init__()
-        self.blocks = nn.Sequential(*(VSSBlock(dim, d_state, rate) for rate in drop_path_rates))
-        self.downsample = PatchMerging(dim, next_dim) if next_dim else nn.Identity()
+        self.blocks = nn.Sequential(*blocks)
+        self.downsample = downsample
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.downsample(self.blocks(x))
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        y = self.blocks(x)
+        return y, self.downsample(y)
 
 
 class Encoder(nn.Module):
-    """Patch embedding, then stages of VSS blocks with patch merging between them."""
+    """Patch embedding, then stages of blocks with patch merging between them.
+
+    A subclass may take other parts, and other skips.
+    """
+
+    embedding_class: type[nn.Module] = PatchEmbedding
+    block_class: type[nn.Module] = VSSBlock
+    downsampling_class: type[nn.Module] = PatchMerging
 
     def __init__(self, input_channels, depths, dims, d_state, drop_path_rate) -> None:
         super().__init__()
-        self.patch_embed = PatchEmbedding(input_channels, dims[0])
-        rates = _drop_path_rates(depths, drop_path_rate)
+        self.patch_embed = self.embedding_class(input_channels, dims[0])
+        rates = drop_path_rates(depths, drop_path_rate)
         self.stages = nn.ModuleList(
-            EncoderStage(dim, next_dim, stage_rates, d_state)
+            EncoderStage(
+                [self.block_class(dim, d_state, rate) for rate in stage_rates],
+                self.downsampling_class(dim, next_dim) if next_dim else nn.Identity(),
+            )
             for dim, next_dim, stage_rates in zip(dims, (*dims[1:], None), rates, strict=True)
         )
 
@@ -42,11 +49,17 @@ class Encoder(nn.Module):
 
         The skips are every stage's *input*, shallowest first: (b, h/4, w/4, 96) and so on. Sizes are the paper's.
         """
-        x, skips = self.patch_embed(image), []
+        inputs, outputs = self.stage_by_stage(image)
+        return outputs[-1], inputs
+
+    def stage_by_stage(self, image: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Every stage's input and, before it is made smaller, its output, shallowest first."""
+        x, inputs, outputs = self.patch_embed(image), [], []
         for stage in self.stages:
-            skips.append(x)
-            x = stage(x)
-        return x, skips
+            inputs.append(x)
+            output, x = stage(x)
+            outputs.append(output)
+        return inputs, outputs
 
 
 class DecoderStage(nn.Module):
@@ -69,7 +82,7 @@ class Decoder(nn.Module):
 
     def __init__(self, num_classes, depths, dims, d_state, drop_path_rate) -> None:
         super().__init__()
-        rates = [stage[::-1] for stage in _drop_path_rates(depths[::-1], drop_path_rate)][::-1]
+        rates = [stage[::-1] for stage in drop_path_rates(depths[::-1], drop_path_rate)][::-1]
         self.stages = nn.ModuleList(
             DecoderStage(previous_dim, dim, stage_rates, d_state)
             for previous_dim, dim, stage_rates in zip((None, *dims[:-1]), dims, rates, strict=True)
@@ -87,11 +100,10 @@ class Decoder(nn.Module):
         return self.seg_layers[0](self.final_up(x).permute(0, 3, 1, 2))
 
 
-class VMUNet(nn.Module):
+class VMUNet(UShapedNetwork):
     """(b, input_channels, h, w) to logits (b, num_classes, h, w), for any h and w.
 
-    The signature is nnU-Net's: a plans file can name this class or a subclass, and gives everything after the first
-    two arguments as `arch_kwargs`. With the defaults, 3 channels and 1 class it has the paper's 27,427,561 parameters.
+    With the defaults, 3 channels and 1 class it has the paper's 27,427,561 parameters.
 
     Args:
         input_channels: of the image, any number.
@@ -107,9 +119,9 @@ class VMUNet(nn.Module):
         ValueError: sizes that do not fit each other, deep supervision, or, in `forward`, an image of another shape.
     """
 
-    encoder_class = Encoder
+    title = "VM-UNet"
+    encoder_class: type[Encoder] = Encoder
     decoder_class = Decoder
-    autocast_dtype: torch.dtype | None = None  # under autocast; None: as the caller says
 
     def __init__(
         self,
@@ -122,37 +134,14 @@ class VMUNet(nn.Module):
         drop_path_rate: float = 0.2,
         deep_supervision: bool = False,
     ) -> None:
-        super().__init__()
-        _check(depths, depths_decoder, dims, deep_supervision)
-        self.input_channels = input_channels
-        self.size_divisor = PATCH * 2 ** (len(depths) - 1)
+        super().__init__(input_channels, len(depths), deep_supervision)
+        _check(depths, depths_decoder, dims)
         self.encoder = self.encoder_class(input_channels, depths, dims, d_state, drop_path_rate)
         self.decoder = self.decoder_class(num_classes, depths_decoder, dims[::-1], d_state, drop_path_rate)
-        self.apply(_initialize_linear)
-
-    def forward(self, image: Tensor) -> Tensor:
-        if image.ndim != 4 or image.shape[1] != self.input_channels:
-            expected = f"(batch, {self.input_channels}, height, width)"
-            raise ValueError(f"expected an image {expected}, got {tuple(image.shape)}")
-        height, width = image.shape[2:]
-        padded = F.pad(image, (0, -width % self.size_divisor, 0, -height % self.size_divisor))
-        with own_autocast(image.device.type, self.autocast_dtype):
-            bottom, skips = self.encoder(padded)
-            return self.decoder(bottom, skips)[:, :, :height, :width]
+        self.apply(initialise_linear)
 
 
-def _drop_path_rates(depths: Sequence[int], maximum: float) -> list[list[float]]:
-    """Rates that rise linearly from 0 to `maximum` over all blocks, grouped by stage."""
-    rates = torch.linspace(0, maximum, sum(depths)).split(list(depths))
-    return [stage.tolist() for stage in rates]
-
-
-def _initialize_linear(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-
-
-def _check(depths, depths_decoder, dims, deep_supervision) -> None:
+def _check(depths, depths_decoder, dims) -> None:
     if not len(depths) == len(depths_decoder) == len(dims):
         raise ValueError(
             "depths, depths_decoder and dims need one entry per stage each, "
@@ -160,5 +149,3 @@ def _check(depths, depths_decoder, dims, deep_supervision) -> None:
         )
     if dims[0] % PATCH:
         raise ValueError(f"dims[0] must be divisible by {PATCH}, got {dims[0]}")
-    if deep_supervision:
-        raise ValueError("VM-UNet has one output: deep_supervision must be False (nnUNetTrainerVMUNet switches it off)")

@@ -79,6 +79,7 @@ class nnUNetTrainerVMUNet_paper(nnUNetTrainerVMUNet_fp32):
     def _plan_for_vmunet(self) -> None:
         is_one_pass = self.num_val_iterations_per_epoch == ONE_PASS
         super()._plan_for_vmunet()
+        self.enable_deep_supervision = False  # the published code has one output
         if is_one_pass:
             self.num_val_iterations_per_epoch = len(self.get_tr_and_val_datasets()[1]) // self._validation_batch()
 

@@ -16,6 +16,7 @@ from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from batchgeneratorsv2.transforms.utils.nnunet_masking import MaskImageTransform
 from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
+from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
@@ -27,7 +28,8 @@ from ..errors import InputError
 from ..files.nnunet import nnunet_folder
 from ..losses import BinaryBceDiceLoss, CeDiceLoss, RegionBceDiceLoss
 from ..models.layers import DropPath
-from ..plans import build_network, is_vmunet, paper_architecture, paper_batch_size
+from ..models.network import UShapedNetwork
+from ..plans import NETWORKS, PAPERS, architecture_of, build_network, network_class, paper_batch_size
 from ..requirement import AVERAGING, refuse_missing_parts, refuse_other_reader, requirement
 from ..schedule import T_MAX, CosineSchedule
 from ..weights.checkpoint import fingerprint
@@ -67,6 +69,7 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
     num_iterations_per_epoch = ONE_PASS
     num_val_iterations_per_epoch = ONE_PASS  # at most MAX_VALIDATION_BATCHES
     optimizer_class: type[torch.optim.AdamW] = AveragingAdamW
+    network_name = PAPERS  # of plans.NETWORKS; plans that name another of ours are obeyed by the paper's trainers alone
     _best_ema: float | None  # nnU-Net's
     plans_manager: PlansManager  # nnU-Net's, both; `_change_plans` replaces them
     configuration_manager: ConfigurationManager
@@ -98,7 +101,7 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
         self.datasets: tuple[SliceDataset, SliceDataset] | None = None
 
     def initialize(self) -> None:
-        """Make the plans fit for VM-UNet (network, batch size, batches of an epoch), then do as nnU-Net does."""
+        """Make the plans fit for the network (its class, batch size, batches of an epoch), then do as nnU-Net does."""
         if not self.was_initialized:
             self._plan_for_vmunet()
             seed_everything(self.seed, Purpose.INITIALISATION)
@@ -173,12 +176,16 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
     def _plan_for_vmunet(self) -> None:
         """Put our network and a batch size for it into plans made for another; one pass is an epoch either way."""
         training, validation = (len(dataset) for dataset in self.get_tr_and_val_datasets())
-        if not is_vmunet(self.configuration_manager.network_arch_class_name):
-            changes = {"architecture": paper_architecture(), **self._paper_batch(training)}
+        changes = self._change_of_network()
+        if network_class(self.configuration_manager.network_arch_class_name) is None:
+            changes |= self._paper_batch(training)
             if self.description.was_averaged:
                 changes["resampling_fn_data"] = AVERAGING  # what the model will see was averaged too
+        if changes:
             self._change_plans(**changes)
             refuse_missing_parts(self.plans_manager.plans)
+        planned = network_class(self.configuration_manager.network_arch_class_name)
+        self.enable_deep_supervision = planned is not None and planned.output_scales != (1,)
         batch_size, processes = self.configuration_manager.batch_size, self._processes()
         if batch_size < processes:
             raise InputError(
@@ -191,13 +198,27 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
         if self.num_val_iterations_per_epoch == ONE_PASS:
             self.num_val_iterations_per_epoch = min(math.ceil(validation / batch_size), MAX_VALIDATION_BATCHES)
 
+    def _change_of_network(self) -> dict:
+        """What the plans must say of the network instead: nothing where they name this trainer's, with these sizes."""
+        wanted = NETWORKS[self.network_name]
+        planned = self.configuration_manager.configuration["architecture"]
+        its_class = network_class(planned["network_class_name"])
+        if its_class is not None and self.network_name == PAPERS:
+            return {}
+        if its_class is None or not issubclass(its_class, wanted.network_class):
+            return {"architecture": architecture_of(self.network_name)}
+        if wanted.sizes.items() <= planned["arch_kwargs"].items():
+            return {}
+        return {"architecture": {**planned, "arch_kwargs": {**planned["arch_kwargs"], **wanted.sizes}}}
+
     def _paper_batch(self, training_images: int) -> dict[str, int]:
         """The change of the plans' batch size; none where an inheriting configuration sets one: the user's."""
         patch_size, planned = self.configuration_manager.patch_size, self.configuration_manager.batch_size
         is_users = _sets_batch_size(self.plans_manager.plans["configurations"], self.configuration_name)
         taken = planned if is_users else paper_batch_size(patch_size, training_images, self._processes())
+        title = NETWORKS[self.network_name].network_class.title
         line = (
-            f"The plans are for another network: training VM-UNet with {taken} images of "
+            f"The plans are for another network: training {title} with {taken} images of "
             f"{patch_size[0]}x{patch_size[1]} per batch"
         )
         if is_users:
@@ -237,18 +258,23 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
         num_output_channels: int,
         enable_deep_supervision: bool = False,
     ) -> nn.Module:
-        """The network that the plans name: (b, c, h, w) to logits (b, heads, h, w).
+        """The network that the plans name: (b, c, h, w) to logits (b, heads, h, w), or a list with deep supervision.
 
         nnU-Net calls this for inference, and for training once the plans name ours.
         """
         if plans_manager is not None:
             refuse_missing_parts(plans_manager.plans)
-        return cls.network_of(configuration_manager, num_input_channels, num_output_channels)
+        return cls.network_of(
+            configuration_manager, num_input_channels, num_output_channels, deep_supervision=enable_deep_supervision
+        )
 
     @classmethod
-    def network_of(cls, configuration: ConfigurationManager, input_channels: int, heads: int) -> nn.Module:
+    def network_of(
+        cls, configuration: ConfigurationManager, input_channels: int, heads: int, *, deep_supervision: bool = False
+    ) -> nn.Module:
         """The same wherever it predicts, whether nnU-Net finds this package's parts there or not."""
-        network = build_network(configuration.configuration["architecture"], input_channels, heads)
+        architecture = configuration.configuration["architecture"]
+        network = build_network(architecture, input_channels, heads, deep_supervision=deep_supervision)
         network.autocast_dtype = cls.autocast_dtype()
         return network
 
@@ -259,7 +285,17 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
         return torch.bfloat16 if has_bfloat16 else None
 
     def set_deep_supervision_enabled(self, enabled: bool) -> None:
-        """VM-UNet has one output: nothing to switch."""
+        """nnU-Net's hook, for the networks that have several outputs."""
+        if self.enable_deep_supervision:
+            super().set_deep_supervision_enabled(enabled)
+
+    def _get_deep_supervision_scales(self) -> list[list[float]] | None:
+        """nnU-Net's hook: of height and width, for every output of the network, finest first."""
+        if not self.enable_deep_supervision:
+            return None
+        network = self._bare_network()
+        assert isinstance(network, UShapedNetwork)  # the only ones with which it is enabled
+        return [[scale, scale] for scale in network.output_scales]
 
     def configure_optimizers(self):
         """AdamW over all parameters, and the cosine schedule (section 4.2 of the paper)."""
@@ -269,12 +305,25 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
         return optimizer, CosineSchedule(optimizer, self.initial_lr, self.t_max)
 
     def _build_loss(self) -> nn.Module:
+        loss = self.loss_of_an_output()
+        scales = self._get_deep_supervision_scales()
+        return loss if scales is None else DeepSupervisionWrapper(loss, self._weights_of_outputs(len(scales)))
+
+    def loss_of_an_output(self) -> nn.Module:
+        """The paper's loss for these labels: of logits (b, heads, ...) and target (b, 1, ...), to a scalar."""
         labels = self.label_manager
         if labels.has_regions:
             return RegionBceDiceLoss(labels.has_ignore_label, self.is_ddp)
         if labels.num_segmentation_heads == 2:
             return BinaryBceDiceLoss(labels.ignore_label, self.is_ddp)
         return CeDiceLoss(labels.ignore_label, self.is_ddp)
+
+    def _weights_of_outputs(self, outputs: int) -> list[float]:
+        """nnU-Net's: each half of the one before, the coarsest 0, and a sum of 1."""
+        weights = [1 / 2**i for i in range(outputs)]
+        # Processes that train together wait for a gradient of every parameter, so that nnU-Net gives them some.
+        weights[-1] = 1e-6 if self.is_ddp and not self._do_i_compile() else 0
+        return [weight / sum(weights) for weight in weights]
 
     @staticmethod
     def get_training_transforms(
@@ -336,7 +385,10 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
         return training, validation
 
     def get_dataloaders(self):
-        """Batches for training, rotated and mirrored, and for validation: data (b, c, h, w), target (b, 1, h, w)."""
+        """Batches for training, rotated and mirrored, and for validation: data (b, c, h, w), target (b, 1, h, w).
+
+        With deep supervision the target is a list, one at each of the outputs' resolutions.
+        """
         rotation, dummy_2d, rotated_patch_size, mirror_axes = (
             self.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
         )
@@ -345,17 +397,17 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
             "regions": self.label_manager.foreground_regions if self.label_manager.has_regions else None,
             "ignore_label": self.label_manager.ignore_label,
         }
-        patch_size = self.configuration_manager.patch_size
+        patch_size, scales = self.configuration_manager.patch_size, self._get_deep_supervision_scales()
         training_transforms = self.get_training_transforms(
             patch_size,
             rotation,
-            None,
+            scales,
             mirror_axes,
             dummy_2d,
             use_mask_for_norm=self.configuration_manager.use_mask_for_norm,
             **labels,
         )
-        validation_transforms = self.get_validation_transforms(None, **labels)
+        validation_transforms = self.get_validation_transforms(scales, **labels)
         training, validation = self.get_tr_and_val_datasets()
         workers = get_allowed_n_proc_DA()
         return (

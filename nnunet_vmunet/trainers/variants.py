@@ -48,3 +48,33 @@ class nnUNetTrainerVMUNet_fp32(nnUNetTrainerVMUNet):
     def autocast_dtype() -> torch.dtype:
         """The network's own, whatever nnU-Net's autocast would cast to."""
         return torch.float32
+
+
+class nnUNetTrainerVMUNet_T(nnUNetTrainerVMUNet):
+    """As deep as VMamba-T, and its decoder too: all blocks of that file are used."""
+
+    network_name = "vmunet-t"
+
+
+class nnUNetTrainerVMUNet_S(nnUNetTrainerVMUNet):
+    """As deep as VMamba-S, and its decoder too: all blocks of that file are used."""
+
+    network_name = "vmunet-s"
+
+
+class nnUNetTrainerVMUNet_VMamba2(nnUNetTrainerVMUNet):
+    """VM-UNet's decoder on the encoder of VMamba v2, trained as VM-UNet."""
+
+    network_name = "vmamba2-unet"
+
+
+class nnUNetTrainerVMUNet_MambaUNet(nnUNetTrainerVMUNet):
+    """Mamba-UNet, trained as VM-UNet."""
+
+    network_name = "mamba-unet"
+
+
+class nnUNetTrainerVMUNet_SwinUMambaD(nnUNetTrainerVMUNet):
+    """Swin-UMamba†, trained as VM-UNet, but with the losses of four resolutions, in nnU-Net's weights."""
+
+    network_name = "swin-umamba-d"

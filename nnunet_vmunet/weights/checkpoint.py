@@ -6,12 +6,11 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import InputError
 from .checkpoint_file import checked_sha256, read, refuse_unreal
@@ -19,11 +18,12 @@ from .names import (
     PATCH_EMBEDDING,
     PREFIX,
     VMAMBA_PATCH_EMBEDDINGS,
+    Kind,
     describe_vmamba,
+    is_swin_umamba,
     is_vmamba_v0,
     is_vmamba_v2,
-    places_of_vmamba,
-    rename,
+    places,
 )
 
 # What training scripts wrap a state dict in; of several the first is taken. The paper's authors took VMamba's `model`.
@@ -31,18 +31,10 @@ CONTAINERS = ("network_weights", "model_state_dict", "state_dict", "model", "mod
 EMA = "model_ema"
 COUNTERS = ("total_ops", "total_params")  # thop leaves them in checkpoints of networks whose operations it counted
 OURS = "encoder.stages.0.blocks.0.ss2d.x_proj_weight"
-BLOCK = re.compile(r"(layers|layers_up|encoder\.stages|decoder\.stages)\.[0-3]\.blocks\.\d{1,3}\.")
+BLOCK = re.compile(r"((vssm_encoder\.)?layers|layers_up|(en|de)coder\.stages)\.[0-3]\.blocks\.\d{1,3}\.")
 PROVENANCE = ("source", "kind", "sha256")  # what of it is read
 REQUIREMENT = ("version", "trainer")
 NOT_IN_FINGERPRINT = ".seg_layers."  # nnU-Net's -pretrained_weights skips these: a training's are not the file's
-
-
-class Kind(Enum):
-    """Whose weights a file holds; the values are what the user reads."""
-
-    VMAMBA = "VMamba v0, trained on ImageNet"
-    ORIGINAL = "VM-UNet, trained with the original implementation"
-    OURS = "VM-UNet of this plugin"
 
 
 @dataclass(frozen=True)
@@ -58,13 +50,13 @@ class Checkpoint:
     provenance: dict  # what `weights import` wrote into the file; empty for others
     requirement: dict  # what our trainers and `--as-model` wrote into it; empty for others
 
-    def places(self, name: str) -> list[str]:
-        """Our names for a tensor."""
-        return places_of_vmamba(name) if self.kind is Kind.VMAMBA else [rename(name)]
+    def places(self, name: str, network: nn.Module) -> list[str]:
+        """Our names for a tensor in this network, which need not have them all."""
+        return places(name, self.kind, network)
 
 
 def open_checkpoint(file: str | Path, *, trust: bool = False, ema: bool = False) -> Checkpoint:
-    """Read a checkpoint of VMamba v0, of the original VM-UNet or of ours.
+    """Read a checkpoint of VMamba, of a network of the family as its authors published it, or of ours.
 
     Args:
         trust: let `torch.load` build whatever objects the file asks for, which can run any code.
@@ -138,29 +130,38 @@ def _identify(source: Path | str, tensors: Mapping[str, Tensor]) -> tuple[Kind, 
         raise InputError(f"{source} holds no named tensors: it is no checkpoint of a network")
     if any("relative_position_bias_table" in name for name in tensors):
         raise InputError(f"{source} holds weights of a Swin Transformer, which has no place for them in VM-UNet")
-    if is_vmamba_v2(tensors):
+    kind = _kind(tensors)
+    if kind is None:
         raise InputError(
-            f"{source} is VMamba of a later version (blocks with an MLP), another architecture: "
-            "take a v0 file such as vssmsmall_dp03_ckpt_epoch_238.pth"
+            f"{source} is of another network, neither VMamba nor one of this plugin's: its tensors begin with "
+            f"{next(iter(tensors))}"
         )
-    is_v0 = is_vmamba_v0(tensors)
-    if is_v0 or OURS in tensors:
-        _refuse_misshapen(source, tensors)
+    _refuse_misshapen(source, tensors)
+    if kind is Kind.VMAMBA:
+        return kind, describe_vmamba(tensors)
+    return kind, describe_vmamba(tensors, "v2") if kind is Kind.VMAMBA2 else kind.value
+
+
+def _kind(tensors: Mapping[str, Tensor]) -> Kind | None:
+    """By the names of the tensors; None for another network's."""
+    if is_vmamba_v2(tensors):
+        return Kind.VMAMBA2
+    if is_swin_umamba(tensors):
+        return Kind.SWIN_UMAMBA
     if OURS in tensors:
-        return Kind.OURS, Kind.OURS.value
-    if is_v0 and any(name.startswith(("layers_up.", "final_up.")) for name in tensors):
-        return Kind.ORIGINAL, Kind.ORIGINAL.value
-    if is_v0:
-        return Kind.VMAMBA, describe_vmamba(tensors)
-    raise InputError(
-        f"{source} is of another network, neither VMamba v0 nor VM-UNet: its tensors begin with {next(iter(tensors))}"
-    )
+        return Kind.OURS
+    if not is_vmamba_v0(tensors):
+        return None
+    if any(name.startswith("concat_back_dim.") for name in tensors):
+        return Kind.MAMBA_UNET
+    return Kind.ORIGINAL if any(name.startswith(("layers_up.", "final_up.")) for name in tensors) else Kind.VMAMBA
 
 
 def _refuse_misshapen(source: Path | str, tensors: Mapping[str, Tensor]) -> None:
     """Raise InputError for what no version of these networks has, whatever its sizes."""
     for name, tensor in tensors.items():
-        axes = 4 if name in (*VMAMBA_PATCH_EMBEDDINGS, PATCH_EMBEDDING) else tensor.dim()
+        is_embedding = name in VMAMBA_PATCH_EMBEDDINGS or PATCH_EMBEDDING.fullmatch(name)
+        axes = 4 if is_embedding else tensor.dim()
         if tensor.numel() == 0 or axes != tensor.dim() or axes == 0:
             raise InputError(f"{source} holds {name} of shape {tuple(tensor.shape)}: it is damaged, take another copy")
         if ".blocks." in name and not BLOCK.match(name):

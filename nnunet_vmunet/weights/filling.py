@@ -1,4 +1,4 @@
-"""Put a checkpoint's tensors into a VM-UNet, and keep account of every one of them."""
+"""Put a checkpoint's tensors into a network of ours, and keep account of every one of them."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from os import PathLike, fspath
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import InputError
-from ..models import VMUNet
 from .checkpoint import Checkpoint, Kind, open_checkpoint, recognise
-from .names import OUTPUT_LAYER, PATCH_EMBEDDING
+from .names import OUTPUT_LAYER, PATCH_EMBEDDING, taker
 
 COLUMNS = ("from the file", "adapted", "initialised")
 # Our names -> a row of the table, in the network's order.
 PARTS = (
-    (r"encoder\.patch_embed\.", "patch embedding"),
-    (r"encoder\.stages\.(\d+)\.", "encoder stage {}"),
+    (r"(?:encoder\.)?patch_embed\.", "patch embedding"),
+    (r"(?:encoder\.)?stages\.(\d+)\.", "encoder stage {}"),
+    (r"encoder\.norm\.", "norm at the bottom"),
     (r"decoder\.stages\.(\d+)\.", "decoder stage {}"),
     (r"decoder\.final_up\.", "final expanding"),
     (r"decoder\.seg_layers\.", "output layer"),
@@ -67,15 +67,15 @@ class LoadReport:
         return "\n".join(lines)
 
 
-def load_original(model: VMUNet, path_or_state_dict: str | PathLike | Mapping[str, Tensor]) -> LoadReport:
-    """Load weights of the original implementation, or any others that `weights import` takes, into `model`.
+def load_original(model: nn.Module, path_or_state_dict: str | PathLike | Mapping[str, Tensor]) -> LoadReport:
+    """Load weights of the network's original, or any others that `weights import` takes, into `model`.
 
     A 3-channel patch embedding is summed for a 1-channel model, which equals repeating the image three times, as the
     original does, and is repeated and rescaled for other numbers. One output channel becomes two heads, background
     logit 0 and the lesion's logit, whose softmax is the original's sigmoid.
 
     Args:
-        model: changed in place; tensors that the file lacks stay as they are.
+        model: one of `nnunet_vmunet.models`, changed in place; tensors that the file lacks stay as they are.
         path_or_state_dict: a file that `torch.save` wrote (nothing in it is executed), or its content.
 
     Returns:
@@ -88,37 +88,41 @@ def load_original(model: VMUNet, path_or_state_dict: str | PathLike | Mapping[st
     checkpoint = recognise(given) if isinstance(given, Mapping) else open_checkpoint(Path(fspath(given)))
     report = _put_all(model, checkpoint)
     if not report.loaded:
+        _refuse_another_network(model, checkpoint)
         name, why = next(iter(report.left_over.items()), ("adapted", "the output layer alone"))
-        raise InputError(f"no tensor of {checkpoint.source} fits this VM-UNet; {name} {why}: build it with its sizes")
+        raise InputError(
+            f"no tensor of {checkpoint.source} fits this {_title(model)}; {name} {why}: build it with its sizes"
+        )
     model.load_state_dict(report.state_dict)
     return report
 
 
-def fill(network: VMUNet, checkpoint: Checkpoint) -> LoadReport:
+def fill(network: nn.Module, checkpoint: Checkpoint) -> LoadReport:
     """Everything from the checkpoint that belongs into the network, in a state dict; the network stays as it is.
 
     Raises:
-        InputError: the file's network has other widths or depths, lacks tensors, or holds NaN.
+        InputError: the file is of another network, of other widths or depths, lacks tensors, or holds NaN.
     """
-    _refuse_another_width(checkpoint, network.state_dict())
+    _refuse_another_network(network, checkpoint)
+    _refuse_another_width(network, checkpoint)
     report = _put_all(network, checkpoint)
     for source, tensor in checkpoint.tensors.items():
         if not tensor.isfinite().all():
             raise InputError(f"{checkpoint.source} holds NaN or infinite values in {source}: take another checkpoint")
     for source, why in report.left_over.items():
-        misfit = [name for name in checkpoint.places(source) if name in report.state_dict]
+        misfit = [name for name in checkpoint.places(source, network) if name in report.state_dict]
         if misfit and not misfit[0].startswith(OUTPUT_LAYER):  # another number of classes: initialised anew
             raise InputError(f"{checkpoint.source} does not fit: {source} {why}")
-    _refuse_incomplete(checkpoint, report)
+    _refuse_incomplete(network, checkpoint, report)
     return report
 
 
-def _put_all(network: VMUNet, checkpoint: Checkpoint) -> LoadReport:
+def _put_all(network: nn.Module, checkpoint: Checkpoint) -> LoadReport:
     report = LoadReport(network.state_dict())
     for source, tensor in checkpoint.tensors.items():
-        places = [name for name in checkpoint.places(source) if name in report.state_dict]
+        places = [name for name in checkpoint.places(source, network) if name in report.state_dict]
         if not places:
-            report.left_over[source] = "no such tensor in VM-UNet"
+            report.left_over[source] = f"no such tensor in {_title(network)}"
         for name in places:
             wanted = report.state_dict[name]
             fitted, how = _adapt(name, tensor, wanted.shape)
@@ -133,36 +137,49 @@ def _put_all(network: VMUNet, checkpoint: Checkpoint) -> LoadReport:
     return report
 
 
-def _refuse_another_width(checkpoint: Checkpoint, state_dict: dict[str, Tensor]) -> None:
-    wanted = len(state_dict[PATCH_EMBEDDING])
-    for source, tensor in checkpoint.tensors.items():
-        if PATCH_EMBEDDING in checkpoint.places(source) and len(tensor) != wanted:
-            raise InputError(
-                f"{checkpoint.source} has width {len(tensor)} and this VM-UNet {wanted}: "
-                "take weights of that width, or plans whose arch_kwargs give these dims"
-            )
+def _title(network: nn.Module) -> str:
+    return getattr(network, "title", type(network).__name__)
 
 
-def _refuse_incomplete(checkpoint: Checkpoint, report: LoadReport) -> None:
-    from_vmamba = checkpoint.kind is Kind.VMAMBA
-    lacking = [name for name in report.missing if _is_expected(name, from_vmamba)]
-    if lacking:
-        raise InputError(f"{checkpoint.source} lacks {len(lacking)} tensors of this VM-UNet, the first {lacking[0]}")
-    if from_vmamba:
-        return  # its stages are longer, and it ends in a classifier
-    left_over = [name for name in report.left_over if not checkpoint.places(name)[0].startswith(OUTPUT_LAYER)]
-    if left_over:
+def _refuse_another_network(network: nn.Module, checkpoint: Checkpoint) -> None:
+    if checkpoint.kind not in (Kind.OURS, *taker(network).kinds):
         raise InputError(
-            f"{checkpoint.source} holds {len(left_over)} tensors more than this VM-UNet, the first "
-            f"{left_over[0]}: its depths differ"
+            f"{checkpoint.source} is {checkpoint.description}, which has no place in {_title(network)}: choose its "
+            "network with --network, or take other weights"
         )
 
 
-def _is_expected(name: str, from_vmamba: bool) -> bool:
-    """Whether the file must hold the tensor."""
+def _refuse_another_width(network: nn.Module, checkpoint: Checkpoint) -> None:
+    state_dict = network.state_dict()
+    for source, tensor in checkpoint.tensors.items():
+        for name in checkpoint.places(source, network):
+            if PATCH_EMBEDDING.fullmatch(name) and name in state_dict and len(tensor) != len(state_dict[name]):
+                raise InputError(
+                    f"{checkpoint.source} has width {len(tensor)} and this {_title(network)} {len(state_dict[name])}: "
+                    "take weights of that width, or plans whose arch_kwargs give these dims"
+                )
+
+
+def _refuse_incomplete(network: nn.Module, checkpoint: Checkpoint, report: LoadReport) -> None:
+    from_vmamba = checkpoint.kind in (Kind.VMAMBA, Kind.VMAMBA2)
+    wanted = taker(network).from_vmamba if from_vmamba else f"^(?!{re.escape(OUTPUT_LAYER)})"
+    lacking = [name for name in report.missing if re.search(wanted, name)]
+    if lacking:
+        raise InputError(
+            f"{checkpoint.source} lacks {len(lacking)} tensors of this {_title(network)}, the first {lacking[0]}"
+        )
     if from_vmamba:
-        return name.startswith("encoder.") or ".blocks." in name
-    return not name.startswith(OUTPUT_LAYER)
+        return  # its stages may be longer, and it ends in a classifier
+    left_over = [
+        name
+        for name in report.left_over
+        if not any(place.startswith(OUTPUT_LAYER) for place in checkpoint.places(name, network))
+    ]
+    if left_over:
+        raise InputError(
+            f"{checkpoint.source} holds {len(left_over)} tensors more than this {_title(network)}, the first "
+            f"{left_over[0]}: its depths differ"
+        )
 
 
 def _adapt(name: str, tensor: Tensor, shape: torch.Size) -> tuple[Tensor | None, str]:
@@ -173,7 +190,9 @@ def _adapt(name: str, tensor: Tensor, shape: torch.Size) -> tuple[Tensor | None,
     """
     if tensor.shape == shape:
         return tensor, ""
-    if name == PATCH_EMBEDDING and tensor[:, 0].shape == (shape[0], *shape[2:]):
+    if tensor.shape == (*shape, 1, 1):  # a linear layer that VMamba v2 saved as a 1×1 convolution
+        return tensor.reshape(shape), ""
+    if PATCH_EMBEDDING.fullmatch(name) and tensor.ndim == len(shape) and tensor[:, 0].shape == (shape[0], *shape[2:]):
         return _with_input_channels(tensor, shape[1])
     if name.startswith(OUTPUT_LAYER) and len(tensor) == 1 and shape[0] == 2:
         # Logits (0, z) for z. Their difference is z to the last bit, so sigmoid of it is the original's probability.

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
+
+import torch
 
 from .. import __version__
 from ..errors import InputError
 from ..files.atomic import atomic_file
-from ..models import VMUNet
-from ..plans import paper_architecture
+from ..models.network import UShapedNetwork
+from ..plans import NETWORKS, architecture_of, build_network
 from .checkpoint import Checkpoint, Kind, fingerprint, open_checkpoint
 from .checkpoint_file import write
 from .filling import LoadReport, fill
 from .model_folder import TRAINER, planned_dataset, refuse_unfit_for_prediction, write_model_folder
-from .names import OUTPUT_LAYER, PATCH_EMBEDDING
+from .names import OUTPUT_LAYER, PATCH_EMBEDDING, depths_of_vmamba
 from .target import Target
 
 MAPPING_VERSION = 1  # raised when the same file would fill other tensors, or otherwise
@@ -35,7 +39,8 @@ def import_weights(
     the file holds.
 
     Args:
-        file: of VMamba v0 (T, S; B where the plans have its width), of the original VM-UNet, or of this plugin.
+        file: of VMamba (v0, or v2 for the network that is built on it; B where the plans have its width), of the
+            network as its authors published it, or of this plugin.
         output: a dictionary of `network_weights` and `provenance`, tensors and plain values only.
         target: the network to be trained.
         ema, trust: see `open_checkpoint`.
@@ -53,7 +58,7 @@ def import_weights(
     print(_account(checkpoint, report))
     print(
         f"{output} written, fingerprint {fingerprint(report.state_dict)}. Next:\n"
-        f"  nnUNetv2_train {_dataset(target)} 2d 0 -tr nnUNetTrainerVMUNet -pretrained_weights {output}"
+        f"  nnUNetv2_train {_dataset(target)} 2d 0 -tr {target.trainer} -pretrained_weights {output}"
     )
     return report
 
@@ -61,7 +66,7 @@ def import_weights(
 def import_model(
     file: str | Path, target: Target, *, ema: bool = False, trust: bool = False, overwrite: bool = False
 ) -> Path:
-    """Make the model folder of `target.dataset` from a checkpoint of the original VM-UNet, and print what is in it.
+    """Make the model folder of `target.dataset` from a checkpoint of the network's original, and print what is in it.
 
     Returns:
         The folder, in $nnUNet_results.
@@ -88,15 +93,17 @@ def import_model(
 
 
 def show_weights(file: str | Path, *, trust: bool = False, ema: bool = False) -> None:
-    """Print what the file is and what it would fill of the paper's network; nothing is written.
+    """Print what the file is and what it would fill of its network, VMamba of the paper's; nothing is written.
 
     Raises:
         InputError: as `open_checkpoint` and `fill`.
     """
     checkpoint = open_checkpoint(file, trust=trust, ema=ema)
     print("\n".join(_facts(checkpoint)))
-    report = fill(_paper_network(checkpoint), checkpoint)
-    print(f"In the paper's VM-UNet it fills:\n{report.table()}")
+    network = _network_of(checkpoint)
+    report = fill(network, checkpoint)
+    whose = "the paper's VM-UNet" if checkpoint.kind is Kind.VMAMBA else network.title
+    print("\n".join([f"In {whose} it fills:", report.table(), *_depths(checkpoint, report)]))
     print(
         f"Fingerprint in the log of a training: {fingerprint(report.state_dict)}"
         if not report.missing
@@ -123,11 +130,12 @@ def _provenance(checkpoint: Checkpoint, report: LoadReport, seed: int) -> dict:
 
 
 def _account(checkpoint: Checkpoint, report: LoadReport) -> str:
-    lines = [*_facts(checkpoint), report.table()]
+    lines = [*_facts(checkpoint), report.table(), *_depths(checkpoint, report)]
     for how in dict.fromkeys(report.adapted.values()):
         lines.append(f"Adapted: {how}")
     if report.left_over:
-        what = "blocks beyond VM-UNet's and the classifier" if checkpoint.kind is Kind.VMAMBA else "the output layer"
+        is_vmamba = checkpoint.kind in (Kind.VMAMBA, Kind.VMAMBA2)
+        what = "blocks beyond the network's and the classifier" if is_vmamba else "the output layer"
         lines.append(f"Not used: {len(report.left_over)} tensors of the file, {what}")
     return "\n".join(lines)
 
@@ -160,13 +168,58 @@ def _facts(checkpoint: Checkpoint) -> list[str]:
     return facts
 
 
-def _paper_network(checkpoint: Checkpoint) -> VMUNet:
-    """The paper's, with the file's input and output channels; two heads where it has none of its own."""
-    channels, classes = 3, 2
-    for source, tensor in checkpoint.tensors.items():
-        places = checkpoint.places(source)
-        if PATCH_EMBEDDING in places:
-            channels = tensor.shape[1]
-        if places[0] == f"{OUTPUT_LAYER}weight":
-            classes = len(tensor)
-    return VMUNet(channels, classes, **paper_architecture()["arch_kwargs"])
+def _depths(checkpoint: Checkpoint, report: LoadReport) -> list[str]:
+    """Which of VMamba's blocks are used, in a line; none for other files."""
+    if checkpoint.kind not in (Kind.VMAMBA, Kind.VMAMBA2):
+        return []
+    held = depths_of_vmamba(checkpoint.tensors)
+    used = depths_of_vmamba(report.loaded.values())
+    line = f"Blocks of the file's stages: {_listed(held)}; used: {_listed(used)}"
+    fitting = [name for name, network in NETWORKS.items() if network.sizes.get("depths") == list(held)]
+    if used == held:
+        return [line]
+    return [f"{line}. All are used with --network {fitting[0]}" if fitting else line]
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def _network_of(checkpoint: Checkpoint) -> UShapedNetwork:
+    """The one that the file is of, with its sizes; for VMamba that which is built on it, as published.
+
+    Where the file has no output layer, it gets two heads.
+    """
+    architecture = architecture_of(_name_of(checkpoint))
+    with torch.device("meta"):  # its names alone
+        sketch = build_network(architecture, 3, 2)
+    tensors = {
+        place: tensor for name, tensor in checkpoint.tensors.items() for place in checkpoint.places(name, sketch)
+    }
+    sizes = architecture["arch_kwargs"]
+    if checkpoint.kind not in (Kind.VMAMBA, Kind.VMAMBA2):  # which may be deeper
+        for key, half in (("depths", "encoder"), ("depths_decoder", "decoder")):
+            if key in sizes:
+                sizes[key] = _blocks(tensors, half)
+    channels = next((tensor.shape[1] for name, tensor in tensors.items() if PATCH_EMBEDDING.fullmatch(name)), 3)
+    heads = [len(tensor) for name, tensor in tensors.items() if name.startswith(OUTPUT_LAYER)]
+    return build_network(architecture, channels, heads[0] if heads else 2)
+
+
+def _name_of(checkpoint: Checkpoint) -> str:
+    """A key of NETWORKS."""
+    names = {Kind.VMAMBA2: "vmamba2-unet", Kind.SWIN_UMAMBA: "swin-umamba-d", Kind.MAMBA_UNET: "mamba-unet"}
+    if checkpoint.kind is not Kind.OURS:
+        return names.get(checkpoint.kind, "vmunet")
+    if "encoder.patch_embed.proj1.weight" in checkpoint.tensors:
+        return "vmamba2-unet"
+    if "encoder.norm.weight" in checkpoint.tensors:
+        return "mamba-unet"
+    return "swin-umamba-d" if "decoder.stages.0.merge.weight" in checkpoint.tensors else "vmunet"
+
+
+def _blocks(names: Iterable[str], half: str) -> list[int]:
+    """The blocks of each stage of encoder or decoder."""
+    found = [re.match(rf"{half}\.stages\.(\d+)\.blocks\.(\d+)\.", name) for name in names]
+    blocks = {(int(block[1]), int(block[2])) for block in found if block}
+    return [sum(stage == i for stage, _ in blocks) for i in range(1 + max(stage for stage, _ in blocks))]

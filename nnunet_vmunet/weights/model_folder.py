@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from ..errors import InputError
 from ..files.atomic import atomic_folder
 from ..files.nnunet import nnunet_folder
-from ..plans import PAPER_PLANNER, PAPER_PLANS, is_vmunet, paper_architecture
+from ..plans import PAPER_PLANNER, PAPER_PLANS
 from ..preprocessing import CT_WINDOW
 from ..requirement import PAPER_PREPROCESSOR, requirement
 from .checkpoint import Checkpoint, Kind
@@ -47,7 +47,7 @@ def planned_dataset(target: Target) -> tuple[Dataset, dict]:
 
 def refuse_unfit_for_prediction(checkpoint: Checkpoint) -> None:
     """Raise InputError where no model folder can be made of this, before anything long is done."""
-    if checkpoint.kind is Kind.VMAMBA:
+    if checkpoint.kind in (Kind.VMAMBA, Kind.VMAMBA2):
         raise InputError(
             f"{checkpoint.source} is VMamba's, which cannot segment before it is trained: leave out "
             "--as-model, and train with -pretrained_weights"
@@ -76,7 +76,12 @@ def write_model_folder(
             f"{checkpoint.source} has other classes than {dataset.name} ({target.num_classes} output channels): "
             "it cannot predict them; leave out --as-model, and train with -pretrained_weights"
         )
-    plans, normalisation = as_the_original(_plans_for_vmunet(planned), CONFIGURATION)
+    plans, normalisation = (
+        _plans_for(target, planned),
+        "as planned; compare it with how the checkpoint's images were made",
+    )
+    if checkpoint.kind is Kind.ORIGINAL:
+        plans, normalisation = as_the_original(plans, CONFIGURATION)
     folder = _model_folder(dataset)
     _refuse_trained(folder)
     with atomic_folder(folder, overwrite=overwrite) as partial:
@@ -121,11 +126,10 @@ def as_the_original(plans: dict, configuration: str) -> tuple[dict, str]:
     return plans, f"left as planned ({', '.join(schemes)}); compare it with how the checkpoint's images were made"
 
 
-def _plans_for_vmunet(plans: dict) -> dict:
-    """The plans with configuration 2d alone, whole, and with our network, as the trainer would save them."""
+def _plans_for(target: Target, plans: dict) -> dict:
+    """The plans with configuration 2d alone, whole, and with the target's network, as the trainer would save them."""
     settings = dict(PlansManager(plans).get_configuration(CONFIGURATION).configuration)
-    if not is_vmunet(settings["architecture"]["network_class_name"]):
-        settings["architecture"] = paper_architecture()
+    settings["architecture"] = target.architecture
     return {**plans, "configurations": {CONFIGURATION: settings}}
 
 

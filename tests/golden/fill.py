@@ -35,6 +35,8 @@ def _scaled(name: str, normal: np.ndarray, random: np.random.Generator) -> np.nd
         return 1 + 0.1 * normal
     if kind.endswith("dt_projs_bias"):
         return _inverse_softplus(np.exp(random.uniform(math.log(1e-3), math.log(1e-1), normal.shape)))
+    if kind == "weight" and normal.ndim == 1:  # a gain; VMamba v2 has some in places that are numbered, not named
+        return 1 + 0.1 * normal
     if "norm" in layer or layer.startswith("ln"):
         return 0.1 * normal + (kind == "weight")
     if kind.endswith("bias"):

@@ -7,6 +7,7 @@ import torch
 from nnunet_vmunet.errors import InputError
 from nnunet_vmunet.models import VMUNet
 from nnunet_vmunet.weights.checkpoint import Kind, open_checkpoint
+from nnunet_vmunet.weights.filling import fill
 
 EXECUTED = []
 
@@ -57,12 +58,12 @@ def test_code_is_not_run(saved, published):
     assert not EXECUTED
 
 
-def test_vmamba_of_version_2_is_refused(saved, vmamba_s):
-    v2 = {name.replace("self_attention", "op").replace("ln_1", "norm"): tensor for name, tensor in vmamba_s.items()}
-    v2 = {name: tensor for name, tensor in v2.items() if not name.startswith(("layers.2.blocks.1", "patch_embed"))}
-    v2 |= {"patch_embed.0.weight": torch.zeros(48, 3, 3, 3), "patch_embed.5.weight": torch.zeros(96, 48, 3, 3)}
-    v2 |= {"layers.0.blocks.0.mlp.fc1.weight": torch.zeros(384, 96)}
-    assert "VMamba of a later version" in reason(saved({"model": v2}))
+def test_vmamba_of_version_2_has_no_place_in_vmunet(saved, golden):
+    checkpoint = open_checkpoint(saved({"model": golden.state_dict("vmamba_tiny_s1l8_shapes.json")}))
+    assert checkpoint.kind is Kind.VMAMBA2
+    assert checkpoint.description == "VMamba-T v2 (blocks 2, 2, 8, 2; 96 channels)"
+    with pytest.raises(InputError, match="which has no place in VM-UNet: choose its network with --network"):
+        fill(VMUNet(3, 2), checkpoint)
 
 
 def test_swin_is_refused(saved):
@@ -73,7 +74,7 @@ def test_swin_is_refused(saved):
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ({"conv1.weight": torch.zeros(3)}, "is of another network, neither VMamba v0 nor VM-UNet"),
+        ({"conv1.weight": torch.zeros(3)}, "is of another network, neither VMamba nor one of this plugin's"),
         ({"epoch": 3}, "holds no named tensors"),
         ({}, "holds no named tensors"),
         ([torch.zeros(2)], "it holds a list instead of named tensors"),

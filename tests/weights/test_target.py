@@ -189,5 +189,5 @@ def test_plans_of_wrong_types(configurations, dataset_refused):
     ids=["list", "unknown", "text", "more than any memory"],
 )
 def test_sizes_that_no_network_has(arch_kwargs):
-    with pytest.raises(InputError, match="no VM-UNet can be made as the plans say"):
+    with pytest.raises(InputError, match="no network can be made as the plans say"):
         Target(1, 2, paper_architecture() | {"arch_kwargs": arch_kwargs}).network(seed=0)
