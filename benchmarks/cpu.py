@@ -4,6 +4,8 @@ Times are medians of interleaved rounds, so that a machine that slows down slows
 "loop" is the reference: the original formulation, step by step, see `original`. "identity" is the same network with the
 scan replaced by y = x: what everything but the scan costs. Peak memory is that of a process of its own that takes one
 training step, less what it held before the step; Linux only.
+
+With `--family` the networks beside VM-UNet are timed instead, all with the scan that this machine would choose.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ from original import ss2d_scan_original
 from report import IMAGE, STAGES, STATES, Row, arguments, cpu_machine, report
 
 from nnunet_vmunet.models import VMUNet, ss2d
+from nnunet_vmunet.models.network import UShapedNetwork
 from nnunet_vmunet.ops import backends, ss2d_scan
+from nnunet_vmunet.plans import NETWORKS, PAPERS, architecture_of, build_network
 
 REFERENCE = "loop"
 KEEP_EVERY_STEP = (REFERENCE, "naive")  # in the backward pass, which takes gigabytes for each image
@@ -31,7 +35,10 @@ RETURN_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD
 
 
 def main() -> None:
-    args = arguments(__doc__, 7, "interleaved rounds (the reference takes part in one)")
+    args = arguments(__doc__, 7, "interleaved rounds (the reference takes part in one)", family=True)
+    if args.family:
+        report(cpu_machine(), list(NETWORKS), _family_rows(args.rounds), args.output)
+        return
     names = [REFERENCE, "naive", "blocked"]
     if backends.why_not_numba(torch.device("cpu")) is None:
         names.append("numba")
@@ -64,6 +71,24 @@ def _all_rows(names: list[str], rounds: int, only: str = ""):
         fitting = [name for name in names if name not in KEEP_EVERY_STEP or batch <= LARGEST_BATCH_THAT_FITS]
         values = {name: _peak_memory(name, batch) for name in [*fitting, "identity"]}
         yield Row(f"network, batch {batch}", "peak memory of a step (MB)", values)
+
+
+def _family_rows(rounds: int):
+    networks = {name: _built(name) for name in NETWORKS}
+    millions = {
+        name: sum(parameter.numel() for parameter in network.parameters()) / 1e6 for name, network in networks.items()
+    }
+    yield Row("network", "parameters (millions)", millions)
+    image = torch.randn(1, 3, IMAGE, IMAGE)
+    runs = {name: _network("auto", network, image) for name, network in networks.items()}
+    yield from _rows("network, batch 1", runs, rounds)
+    for batch in (1, 4):
+        values = {name: _peak_memory("auto", batch, name) for name in NETWORKS}
+        yield Row(f"network, batch {batch}", "peak memory of a step (MB)", values)
+
+
+def _built(name: str) -> UShapedNetwork:
+    return build_network(architecture_of(name), 3, 2)
 
 
 def _rows(what: str, runs: dict[str, tuple[Callable, Callable]], rounds: int, batch: int = 1):
@@ -117,7 +142,7 @@ def _op(backend: str, inputs: list[torch.Tensor]) -> tuple[Callable, Callable]:
     return forward, forward_and_backward
 
 
-def _network(backend: str, network: VMUNet, image: torch.Tensor) -> tuple[Callable, Callable]:
+def _network(backend: str, network: UShapedNetwork, image: torch.Tensor) -> tuple[Callable, Callable]:
     def forward():
         with _scan(backend), torch.inference_mode():
             network.eval()(image)
@@ -148,15 +173,15 @@ def _scan_function(backend: str) -> Callable:
     return partial(ss2d_scan, backend=backend)
 
 
-def _peak_memory(backend: str, batch: int) -> float:
+def _peak_memory(backend: str, batch: int, network: str = PAPERS) -> float:
     """Megabytes that one training step adds to its process."""
     os.environ.update(RETURN_FREED_MEMORY)  # read when a process starts
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_peak_memory_here, (backend, batch))
+        return pool.apply(_peak_memory_here, (backend, batch, network))
 
 
-def _peak_memory_here(backend: str, batch: int) -> float:
-    network = VMUNet(3, 2)
+def _peak_memory_here(backend: str, batch: int, name: str) -> float:
+    network = _built(name)
     _network(backend, network, torch.randn(1, 3, 32, 32))[1]()  # compiles, imports, starts threads
     step = _network(backend, network, torch.randn(batch, 3, IMAGE, IMAGE))[1]
     before = _status("VmRSS")

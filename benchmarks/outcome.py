@@ -1,10 +1,11 @@
 """Does it segment as well as stock nnU-Net? `python benchmarks/outcome.py [-o FOLDER]`, for two cores.
 
 On real images, which are no part of the repository, stock nnU-Net and three of our trainers see the same number of
-images of the same training part, and segment the same validation part. All of it is nnU-Net's and this package's own
-commands, whose output goes to FOLDER/logs; `outcome_trainers` holds what is special about the trainers. A command that
-is finished is not run again when this is repeated with the same FOLDER. Of a trained model the validation's masks and
-the logs are kept, the weights are not. `docs/benchmarks.md` says what the tables can and cannot show.
+images of the same training part, and segment the same validation part. With `--family` VM-UNet and the networks beside
+it do, all trained by its protocol. All of it is nnU-Net's and this package's own commands, whose output goes to
+FOLDER/logs; `outcome_trainers` holds what is special about the trainers. A command that is finished is not run again
+when this is repeated with the same FOLDER. Of a trained model the validation's masks and the logs are kept, the weights
+are not. `docs/benchmarks.md` says what the tables can and cannot show.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from nnunet_vmunet.demo import _program
 from nnunet_vmunet.errors import InputError, print_refusal
 from nnunet_vmunet.files.nnunet import read_json, write_json
 from nnunet_vmunet.models import VMUNet
-from nnunet_vmunet.plans import PAPER_PLANNER, PAPER_PLANS
+from nnunet_vmunet.plans import NETWORKS, PAPER_PLANNER, PAPER_PLANS
 from nnunet_vmunet.trainers.checkpoints import saved
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -43,6 +44,7 @@ PLANS = {  # by trainer, the baseline first
     "nnUNetTrainerVMUNet_paper": PAPER_PLANS,
     "nnUNetTrainerVMUNet_DA": "nnUNetPlans",
 }
+FAMILY = {network.trainer: "nnUNetPlans" for network in NETWORKS.values()}  # VM-UNet is its baseline
 WITH_BUDGET = "{}_outcome"  # what `outcome_trainers` calls them
 FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 PROCESSES = "2"
@@ -89,6 +91,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("-o", dest="output", type=Path, metavar="FOLDER", help="where all goes (default: temporary)")
     parser.add_argument("--only", default="", metavar="TEXT", help="only data sets with this in their name")
     parser.add_argument("--share", type=float, default=1.0, help="of the images that a training sees, such as 0.25")
+    parser.add_argument("--family", action="store_true", help="compare VM-UNet with the networks beside it")
     parser.add_argument("--small", action="store_true", help="a tiny network and 8 images a training: only a trial")
     return parser.parse_args()
 
@@ -99,13 +102,14 @@ def _run_all(args: argparse.Namespace, data_sets: list[DataSet]) -> None:
     folder = (args.output or Path(tempfile.mkdtemp(prefix="outcome-"))).resolve()
     print(f"Everything goes to {folder}", flush=True)
     torch.set_num_threads(os.cpu_count() or 1)  # as nnUNetv2_train does on a CPU, whatever OMP_NUM_THREADS says
-    _settle(folder, {"share": args.share, "small": args.small})
+    _settle(folder, {"share": args.share, "small": args.small, "family": args.family})
+    plans = FAMILY if args.family else PLANS
     budgets = {data: _budget(data, args.share, args.small) for data in data_sets}
-    _print_estimate(budgets)
+    _print_estimate(budgets, len(plans))
     for data, budget in budgets.items():
-        Outcome(folder, args.data, data, budget).run()
+        Outcome(folder, args.data, data, budget, plans).run()
     for data, budget in budgets.items():
-        Outcome(folder, args.data, data, budget).print_table()
+        Outcome(folder, args.data, data, budget, plans).print_table()
 
 
 def _budget(data: DataSet, share: float, small: bool) -> ImageBudget:
@@ -121,14 +125,14 @@ def _settle(folder: Path, settings: dict) -> None:
     write_json(file, settings)
 
 
-def _print_estimate(budgets: dict[DataSet, ImageBudget]) -> None:
+def _print_estimate(budgets: dict[DataSet, ImageBudget], trainings: int) -> None:
     """Of the trainings, as if each took as long as VM-UNet, and its loading of images cost nothing."""
     minutes = 0.0
     for data, budget in budgets.items():
         seconds = _seconds_per_image(data.side) if not budget.small else 0.0
         of_one = budget.images * seconds / 60
-        print(f"{data.name}: {len(PLANS)} trainings on {budget.images} images each, about {of_one:.0f} min each")
-        minutes += len(PLANS) * of_one
+        print(f"{data.name}: {trainings} trainings on {budget.images} images each, about {of_one:.0f} min each")
+        minutes += trainings * of_one
     print(f"About {minutes:.0f} min in all if nothing is done yet; planning and validation come on top", flush=True)
 
 
@@ -149,23 +153,25 @@ class Outcome:
     images: Path  # of all data sets
     data: DataSet
     budget: ImageBudget
+    plans: dict[str, str]  # by trainer, the baseline first
 
     def run(self) -> None:
         self._once("register", lambda: self._command("register", "nnunet-vmunet", "register"))
         self._once("raw", self._write_volumes if self.data.is_volumes else self._convert)
         self._once("plan", self._plan)
-        self._once("paper-plan", self._plan_for_paper)
-        for trainer in PLANS:
+        if PAPER_PLANS in self.plans.values():
+            self._once("paper-plan", self._plan_for_paper)
+        for trainer in self.plans:
             self._once(trainer, lambda trainer=trainer: self._train(trainer))
         self._once("compare", self._compare)
 
     def print_table(self) -> None:
-        trained = {trainer: read_json(self._done(trainer), dict) for trainer in PLANS}
-        metrics = {trainer: read_json(self._metrics(trainer) / "metrics.json", dict) for trainer in PLANS}
+        trained = {trainer: read_json(self._done(trainer), dict) for trainer in self.plans}
+        metrics = {trainer: read_json(self._metrics(trainer) / "metrics.json", dict) for trainer in self.plans}
         comparison = read_json(self._comparison / "comparison.json", dict)
         print()
         rows = outcome_rows(trained, metrics, comparison)
-        report(self._described(), list(PLANS), rows, str(self.folder / f"{self.data.name}.json"), cell)
+        report(self._described(), list(self.plans), rows, str(self.folder / f"{self.data.name}.json"), cell)
 
     def _described(self) -> dict:
         splits = read_json(self._preprocessed / "splits_final.json", list)[0]
@@ -214,7 +220,7 @@ class Outcome:
 
     def _train(self, trainer: str) -> dict:
         """What the table says of the training itself."""
-        name, plans = WITH_BUDGET.format(trainer), PLANS[trainer]
+        name, plans = WITH_BUDGET.format(trainer), self.plans[trainer]
         device = "cuda" if torch.cuda.is_available() else "cpu"
         options = ("-tr", name, "-p", plans, "-device", device, "--c")  # --c begins where there is nothing yet
         self._command(trainer, "nnUNetv2_train", self.data.number, "2d", "0", *options)
@@ -228,11 +234,11 @@ class Outcome:
 
     def _compare(self) -> None:
         fold = ("-d", self.data.number, "-f", "0")
-        trainers = [WITH_BUDGET.format(trainer) for trainer in PLANS]
-        for trainer, name in zip(PLANS, trainers, strict=True):
-            model = ("-tr", name, "-pl", PLANS[trainer], "-o", self._metrics(trainer))
+        trainers = [WITH_BUDGET.format(trainer) for trainer in self.plans]
+        for trainer, name in zip(self.plans, trainers, strict=True):
+            model = ("-tr", name, "-pl", self.plans[trainer], "-o", self._metrics(trainer))
             self._command(f"evaluate-{trainer}", "nnunet-vmunet", "evaluate", "labels", *fold, *model, "-np", PROCESSES)
-        models = ("-tr", *trainers, "-pl", *PLANS.values(), "-o", self._comparison, "-np", PROCESSES)
+        models = ("-tr", *trainers, "-pl", *self.plans.values(), "-o", self._comparison, "-np", PROCESSES)
         group = ("--group", self.data.group) if self.data.group else ()
         self._command("compare", "nnunet-vmunet", "compare", *fold, *models, *group)
 

@@ -24,13 +24,15 @@ class Row:
     values: dict[str, float]  # by column
 
 
-def arguments(description: str | None, rounds: int, rounds_help: str) -> argparse.Namespace:
+def arguments(description: str | None, rounds: int, rounds_help: str, *, family: bool = False) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("-o", dest="output", help="write the numbers to this JSON file too")
     parser.add_argument("--rounds", type=int, default=rounds, help=rounds_help)
     parser.add_argument(
         "--only", default="", metavar="TEXT", help='only what has this in its name, as in "op, stage 1" or "batch 32"'
     )
+    if family:
+        parser.add_argument("--family", action="store_true", help="the networks beside VM-UNet")
     return parser.parse_args()
 
 

@@ -19,17 +19,20 @@ class Network:
 
     network_class: type[UShapedNetwork]
     trainer: str
+    pretrained: str  # what `weights download` calls the weights to start from
     sizes: dict = field(default_factory=dict)  # where they differ from the class's
 
 
 # Those of T and S are VMamba's, and the decoder's are the encoder's in reverse, so that all of its blocks are used.
+DEPTHS_OF_T = {"depths": [2, 2, 9, 2], "depths_decoder": [2, 9, 2, 2]}
+DEPTHS_OF_S = {"depths": [2, 2, 27, 2], "depths_decoder": [2, 27, 2, 2]}
 NETWORKS = {
-    "vmunet": Network(VMUNet, "nnUNetTrainerVMUNet"),
-    "vmunet-t": Network(VMUNet, "nnUNetTrainerVMUNet_T", {"depths": [2, 2, 9, 2], "depths_decoder": [2, 9, 2, 2]}),
-    "vmunet-s": Network(VMUNet, "nnUNetTrainerVMUNet_S", {"depths": [2, 2, 27, 2], "depths_decoder": [2, 27, 2, 2]}),
-    "vmamba2-unet": Network(VMamba2UNet, "nnUNetTrainerVMUNet_VMamba2"),
-    "swin-umamba-d": Network(SwinUMambaD, "nnUNetTrainerVMUNet_SwinUMambaD"),
-    "mamba-unet": Network(MambaUNet, "nnUNetTrainerVMUNet_MambaUNet"),
+    "vmunet": Network(VMUNet, "nnUNetTrainerVMUNet", "vmamba-s"),
+    "vmunet-t": Network(VMUNet, "nnUNetTrainerVMUNet_T", "vmamba-t", DEPTHS_OF_T),
+    "vmunet-s": Network(VMUNet, "nnUNetTrainerVMUNet_S", "vmamba-s", DEPTHS_OF_S),
+    "vmamba2-unet": Network(VMamba2UNet, "nnUNetTrainerVMUNet_VMamba2", "vmamba2-t"),
+    "swin-umamba-d": Network(SwinUMambaD, "nnUNetTrainerVMUNet_SwinUMambaD", "vmamba-t"),
+    "mamba-unet": Network(MambaUNet, "nnUNetTrainerVMUNet_MambaUNet", "vmamba-t"),
 }
 PAPERS = "vmunet"
 NETWORK = "nnunet_vmunet.models.VMUNet"  # nnU-Net finds the class by its dotted name

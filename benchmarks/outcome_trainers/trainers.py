@@ -8,7 +8,16 @@ after each epoch. The paper's trainer alone validates as it always does, because
 from image_budget import ImageBudget
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from nnunet_vmunet.trainers import nnUNetTrainerVMUNet, nnUNetTrainerVMUNet_DA, nnUNetTrainerVMUNet_paper
+from nnunet_vmunet.trainers import (
+    nnUNetTrainerVMUNet,
+    nnUNetTrainerVMUNet_DA,
+    nnUNetTrainerVMUNet_MambaUNet,
+    nnUNetTrainerVMUNet_paper,
+    nnUNetTrainerVMUNet_S,
+    nnUNetTrainerVMUNet_SwinUMambaD,
+    nnUNetTrainerVMUNet_T,
+    nnUNetTrainerVMUNet_VMamba2,
+)
 
 SMALL_SIZES = {"depths": [1, 1, 1, 1], "depths_decoder": [1, 1, 1, 1], "dims": [8, 16, 32, 64]}
 SAVE_EVERY = 1  # epochs: what a training that is killed loses
@@ -36,7 +45,8 @@ class WithBudget:
         super()._plan_for_vmunet()
         if budget.small:
             architecture = self.configuration_manager.configuration["architecture"]
-            sizes = {**architecture["arch_kwargs"], **SMALL_SIZES}
+            known = architecture["arch_kwargs"]
+            sizes = {**known, **{name: size[: len(known[name])] for name, size in SMALL_SIZES.items() if name in known}}
             self._change_plans(architecture={**architecture, "arch_kwargs": sizes})
         self.num_epochs = self.t_max = budget.epochs
         self.num_iterations_per_epoch = budget.steps_per_epoch(self.configuration_manager.batch_size)
@@ -52,4 +62,24 @@ class nnUNetTrainerVMUNet_paper_outcome(WithBudget, nnUNetTrainerVMUNet_paper):
 
 
 class nnUNetTrainerVMUNet_DA_outcome(WithBudget, nnUNetTrainerVMUNet_DA):
+    pass
+
+
+class nnUNetTrainerVMUNet_T_outcome(WithBudget, nnUNetTrainerVMUNet_T):
+    pass
+
+
+class nnUNetTrainerVMUNet_S_outcome(WithBudget, nnUNetTrainerVMUNet_S):
+    pass
+
+
+class nnUNetTrainerVMUNet_VMamba2_outcome(WithBudget, nnUNetTrainerVMUNet_VMamba2):
+    pass
+
+
+class nnUNetTrainerVMUNet_SwinUMambaD_outcome(WithBudget, nnUNetTrainerVMUNet_SwinUMambaD):
+    pass
+
+
+class nnUNetTrainerVMUNet_MambaUNet_outcome(WithBudget, nnUNetTrainerVMUNet_MambaUNet):
     pass

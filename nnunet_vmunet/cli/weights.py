@@ -17,7 +17,9 @@ def add(commands) -> None:
 
 def _add_download(actions) -> None:
     parser = actions.add_parser("download", help="fetch the official ImageNet-pretrained VMamba weights")
-    parser.add_argument("name", choices=("vmamba-s", "vmamba-t"), help="vmamba-s is what the paper starts from")
+    parser.add_argument(
+        "name", choices=("vmamba-s", "vmamba-t", "vmamba2-t"), help="vmamba-s is what the paper starts from"
+    )
     parser.add_argument(
         "-o",
         dest="output",

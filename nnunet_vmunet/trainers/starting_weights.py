@@ -9,43 +9,55 @@ from pathlib import Path
 from torch import Tensor
 
 from ..errors import InputError, size_text
+from ..plans import NETWORKS, PAPERS
 from ..weights.checkpoint import fingerprint, open_checkpoint
 from ..weights.checkpoint_file import read
 
 OPTION = "-pretrained_weights"  # nnU-Net's
 SKIPPED = ".seg_layers."  # what nnU-Net does not take from the file
 
-ADVICE = (
-    "Starting from random weights. The paper starts from VMamba-S, and its ablation found that stronger pretrained "
-    "weights segment better: run `nnunet-vmunet weights download vmamba-s`, then `nnunet-vmunet weights import FILE "
-    "-o weights.pth --dataset ID`, and train with -pretrained_weights weights.pth"
-)
+
+def advice(network: str) -> str:
+    """What to log where none of `plans.NETWORKS`' weights were given."""
+    name, option = NETWORKS[network].pretrained, "" if network == PAPERS else f" --network {network}"
+    why = "Its authors start from weights trained on ImageNet"
+    if network == PAPERS:
+        why = "The paper starts from VMamba-S, and its ablation found that stronger pretrained weights segment better"
+    return (
+        f"Starting from random weights. {why}: run `nnunet-vmunet weights download {name}`, then `nnunet-vmunet "
+        f"weights import FILE -o weights.pth --dataset ID{option}`, and train with -pretrained_weights weights.pth"
+    )
 
 
-def describe_start(initialised: str, state_dict: Mapping[str, Tensor]) -> str:
+def describe_start(network: str, initialised: str, state_dict: Mapping[str, Tensor]) -> str:
     """What to log.
 
     Args:
+        network: one of `plans.NETWORKS`.
         initialised: the fingerprint of the network after its initialisation.
         state_dict: what the training starts from.
     """
     current = fingerprint(state_dict)
     if current == initialised:
-        return ADVICE
+        return advice(network)
     return f"Starting from given weights, fingerprint {current}{_origin(current)}"
 
 
-def refuse_foreign_weights(state_dict: Mapping[str, Tensor], dataset: str) -> None:
+def refuse_foreign_weights(network: str, state_dict: Mapping[str, Tensor], dataset: str) -> None:
     """Raise InputError if the command line's file is not what nnU-Net is about to load into this network.
 
-    state_dict: of the network.
+    Args:
+        network: one of `plans.NETWORKS`.
+        state_dict: of the network.
+        dataset: its name.
     """
     file = typed_file()
     if file is None:
         return
     if not file.is_file():
         raise InputError(f"{OPTION} {file} is no file: check the path")
-    way_out = f"nnunet-vmunet weights import {file} -o weights.pth --dataset {dataset} makes one that does"
+    option = "" if network == PAPERS else f" --network {network}"
+    way_out = f"nnunet-vmunet weights import {file} -o weights.pth --dataset {dataset}{option} makes one that does"
     content = read(file, trust=True)  # as nnU-Net is going to
     weights = content.get("network_weights") if isinstance(content, Mapping) else None
     if not isinstance(weights, Mapping):

@@ -109,7 +109,7 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
         self._share_stochastic_depth()
         state_dict = self._bare_network().state_dict()
         self.initialised = fingerprint(state_dict)
-        refuse_foreign_weights(state_dict, self.plans_manager.dataset_name)
+        refuse_foreign_weights(self.network_name, state_dict, self.plans_manager.dataset_name)
 
     def on_train_start(self) -> None:
         """Do as nnU-Net does, and log which seed and which weights the training starts from."""
@@ -122,7 +122,9 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
             for partial in Path(self.output_folder).glob(f"*{PARTIAL}"):
                 partial.unlink()  # of a training that was killed while saving
         if self.current_epoch == 0:
-            self.print_to_log_file(describe_start(self.initialised, self._bare_network().state_dict()))
+            self.print_to_log_file(
+                describe_start(self.network_name, self.initialised, self._bare_network().state_dict())
+            )
 
     def on_train_epoch_start(self) -> None:
         """Do as nnU-Net does, from the step that belongs to this epoch."""

@@ -20,12 +20,14 @@ from .checkpoint_file import checked_sha256, record_of, refuse_other_digest, sha
 FILES = {
     "vmamba-s": "vssmsmall_dp03_ckpt_epoch_238.pth",  # what the paper starts from
     "vmamba-t": "vssmtiny_dp01_ckpt_epoch_292.pth",
+    "vmamba2-t": "vssm1_tiny_0230s_ckpt_epoch_264.pth",  # VMamba-T[s1l8], of the second version
 }
-# Release assets of github.com/MzeroMiko/VMamba. The tag begins with a hash sign and was renamed once.
+# Release assets of github.com/MzeroMiko/VMamba. The tag begins with a hash sign; the first was renamed once.
 RELEASES = (
     "https://github.com/MzeroMiko/VMamba/releases/download/%23v0cls/",
     "https://github.com/MzeroMiko/VMamba/releases/download/%2320240218/",
 )
+RELEASES_2 = ("https://github.com/MzeroMiko/VMamba/releases/download/%23v2cls/",)
 CHUNK = 2**16  # bytes; less than that is lost where a connection breaks
 HEADERS = {"User-Agent": f"nnunet-vmunet/{__version__}", "Accept-Encoding": "identity"}
 
@@ -58,7 +60,8 @@ def download_weights(name: str, folder: Path | None = None, url: str | None = No
         InputError: the file cannot be had, written or opened, or is another than the one recorded in NAME.sha256.
     """
     target = (folder or cache_folder()).absolute() / FILES[name]
-    folders = [url.replace("#", "%23")] if url else RELEASES  # the one in the tag's name: files have no fragments
+    releases = RELEASES_2 if name.startswith("vmamba2") else RELEASES
+    folders = [url.replace("#", "%23")] if url else releases  # the one in the tag's name: files have no fragments
     urls = [f + target.name if f.endswith("/") and not f.endswith("://") else f for f in folders]
     try:
         if not target.exists():
@@ -72,10 +75,10 @@ def download_weights(name: str, folder: Path | None = None, url: str | None = No
         ) from error
     print(target)
     print(f"SHA-256 {digest}, computed here and recorded in {record_of(target).name}: VMamba published none to compare")
-    print(
-        f"next: nnunet-vmunet weights import {shlex.quote(str(target))} "
-        f"-o vmunet_{name.removeprefix('vmamba-')}.pth --dataset ID"
-    )
+    how = f"-o vmunet_{name.removeprefix('vmamba-')}.pth --dataset ID"
+    if name.startswith("vmamba2"):
+        how = "-o vmamba2_t.pth --dataset ID --network vmamba2-unet"
+    print(f"next: nnunet-vmunet weights import {shlex.quote(str(target))} {how}")
     return target
 
 

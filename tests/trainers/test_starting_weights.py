@@ -8,7 +8,7 @@ from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
 
 from nnunet_vmunet.models import VMUNet
 from nnunet_vmunet.trainers import nnUNetTrainerVMUNet
-from nnunet_vmunet.trainers.starting_weights import ADVICE, describe_start
+from nnunet_vmunet.trainers.starting_weights import advice, describe_start
 from nnunet_vmunet.weights.checkpoint import fingerprint
 
 SIZES = {"depths": (1, 1), "depths_decoder": (1, 1), "dims": (8, 16)}
@@ -34,15 +34,15 @@ def typed(monkeypatch, tmp_path):
 
 
 def test_without_any_it_says_how_to_get_them(weights):
-    line = describe_start(fingerprint(weights), weights)
-    assert line == ADVICE
+    line = describe_start("vmunet", fingerprint(weights), weights)
+    assert line == advice("vmunet")
     assert "\n" not in line
     assert "nnunet-vmunet weights import" in line
 
 
 def test_an_imported_file_is_named_with_its_source(weights, typed):
     file = typed({"network_weights": weights, "provenance": PROVENANCE})
-    assert describe_start("another", weights) == (
+    assert describe_start("vmunet", "another", weights) == (
         f"Starting from given weights, fingerprint {fingerprint(weights)}, from {file}, imported from "
         "vssmsmall_dp03_ckpt_epoch_238.pth (SHA-256 0123456789abcdef)"
     )
@@ -50,12 +50,12 @@ def test_an_imported_file_is_named_with_its_source(weights, typed):
 
 def test_a_file_with_other_weights_is_not_named(weights, typed):
     typed({"network_weights": VMUNet(1, 2, **SIZES).state_dict()})
-    assert describe_start("another", weights) == f"Starting from given weights, fingerprint {fingerprint(weights)}"
+    assert describe_start("vmunet", "another", weights) == f"Starting from given weights, fingerprint {fingerprint(weights)}"
 
 
 def test_a_file_that_would_need_trust_is_named_unopened(weights, typed):
     file = typed({"network_weights": weights, "code": VMUNet})
-    assert describe_start("another", weights).endswith(f"as -pretrained_weights {file} gave them")
+    assert describe_start("vmunet", "another", weights).endswith(f"as -pretrained_weights {file} gave them")
 
 
 def test_the_trainer_logs_it_at_the_first_epoch_alone(tiny_dataset, typed, tmp_path):
@@ -64,7 +64,7 @@ def test_the_trainer_logs_it_at_the_first_epoch_alone(tiny_dataset, typed, tmp_p
     trainer.print_to_log_file = lambda *words, **options: logged.append(" ".join(map(str, words)))
     trainer.initialize()
     trainer.on_train_start()
-    assert ADVICE in logged
+    assert advice("vmunet") in logged
 
     file = typed({"network_weights": VMUNet(1, 2).state_dict(), "provenance": PROVENANCE})
     load_pretrained_weights(trainer.network, file)
@@ -75,3 +75,17 @@ def test_the_trainer_logs_it_at_the_first_epoch_alone(tiny_dataset, typed, tmp_p
     trainer.current_epoch = 1  # as after --c
     trainer.on_train_start()
     assert not any(line.startswith("Starting from") for line in logged)
+
+
+@pytest.mark.parametrize(
+    ("network", "download", "option"),
+    [
+        ("vmunet", "vmamba-s", ""),
+        ("vmunet-t", "vmamba-t", " --network vmunet-t"),
+        ("vmamba2-unet", "vmamba2-t", " --network vmamba2-unet"),
+    ],
+)
+def test_the_advice_names_each_networks_own_weights(network, download, option):
+    line = advice(network)
+    assert f"weights download {download}`" in line
+    assert f"--dataset ID{option}," in line
