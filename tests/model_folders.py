@@ -9,8 +9,10 @@ from pathlib import Path
 
 import torch
 
+from nnunet_vmunet import trainers
 from nnunet_vmunet.models import VMUNet
 from nnunet_vmunet.plans import NETWORK
+from nnunet_vmunet.requirement import requirement
 
 SMALL = {"depths": [1, 1], "depths_decoder": [1, 1], "dims": [32, 64], "d_state": 4}
 RESAMPLING = {"order_z": 0, "force_separate_z": None}
@@ -90,9 +92,14 @@ class Trained:
         return {
             "network_weights": network.state_dict(),
             "trainer_name": self.trainer,
-            "init_args": {"plans": self.plans(), "configuration": "2d"},
+            "init_args": {"plans": self.plans(), "configuration": "2d", **self._required()},
             "inference_allowed_mirroring_axes": (0, 1),
         }
+
+    def _required(self) -> dict:
+        """What our trainers write into their checkpoints, and others' do not."""
+        ours = self.trainer in trainers.__all__
+        return {"requires": requirement(self.trainer, self.plans())} if ours else {}
 
 
 CT = Trained(

@@ -160,7 +160,8 @@ def test_the_examples_of_extending_work(tmp_path):
     )
     files = [file for file in touched if Path(file).name.startswith("test_")] + ["tests/test_shims.py"]
     files += ["tests/ops/test_ss2d_scan.py", "tests/ops/test_operator.py"]
-    examples = ("ultrasound", "stepwise", "half_width", "CeDice", "cedice", "concatenating", "shims")
+    files += ["tests/trainers/test_family_trainers.py", "tests/weights/test_family_weights.py"]
+    examples = ("ultrasound", "stepwise", "half_width", "CeDice", "cedice", "concatenating", "shims", "pyramid")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", *files, "-k", " or ".join(examples)],
         cwd=copy,

@@ -26,7 +26,7 @@ IMPORTS = {
     "paper_planner": "planner plans requirement",
     "planner": "dataset_json image_io memory_model plans requirement resampling",
     "prediction": (
-        "dataset_json files image_io model_images overlay preprocessing requirement resampling trainers weights"
+        "dataset_json files image_io model_images overlay plans preprocessing requirement resampling trainers weights"
     ),
     "preprocessing": "files",
     "report": "evaluation files overlay weights",

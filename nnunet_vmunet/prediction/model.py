@@ -151,7 +151,8 @@ class Model:
         configuration, trainer = checkpoints[0]["init_args"]["configuration"], checkpoints[0]["trainer_name"]
         self._plans = _plans(files, configuration)
         self._configuration = self._plans.get_configuration(configuration)
-        network = build_network(trainer, self._plans, self._configuration, self.description)
+        as_planned = device.type != "cuda" and _is_of_this_package(checkpoints[0])  # autocast is for CUDA alone
+        network = build_network(trainer, self._plans, self._configuration, self.description, as_planned=as_planned)
         if dtype != torch.float32:
             compute_in(network, dtype)
         self._predictor = Predictor(device, mirror=mirror)
@@ -375,6 +376,12 @@ def _checkpoint(file: Path) -> dict:
     if not isinstance(content, dict) or not {"network_weights", "trainer_name", "init_args"} <= content.keys():
         raise InputError(f"{file} is no checkpoint of nnU-Net: give a model that nnUNetv2_train trained")
     return content
+
+
+def _is_of_this_package(checkpoint: dict) -> bool:
+    """Whether the checkpoint says that a trainer of this package made it, and not one derived from it elsewhere."""
+    required = checkpoint["init_args"].get("requires")
+    return isinstance(required, dict) and required.get("trainer") == checkpoint["trainer_name"]
 
 
 def _as_type(weights: dict[str, torch.Tensor], dtype: torch.dtype) -> dict[str, torch.Tensor]:

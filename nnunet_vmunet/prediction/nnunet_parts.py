@@ -13,13 +13,13 @@ from nnunetv2.utilities.label_handling.label_handling import determine_num_input
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import Tensor, nn
 
-from .. import image_io, trainers
+from .. import image_io
 from ..dataset_json import DatasetJson
 from ..errors import InputError
+from ..plans import build_network as build_planned_network
 from ..preprocessing import PaperPreprocessor
 from ..requirement import AVERAGING, PAPER_PREPROCESSOR
 from ..resampling import resample_averaging
-from ..trainers import nnUNetTrainerVMUNet
 
 
 class Configuration(ConfigurationManager):
@@ -49,16 +49,25 @@ class Plans(PlansManager):
         return Configuration(self._internal_resolve_configuration_inheritance(configuration_name))
 
 
-def build_network(trainer: str, plans: Plans, configuration: Configuration, description: DatasetJson) -> nn.Module:
+def build_network(
+    trainer: str, plans: Plans, configuration: Configuration, description: DatasetJson, *, as_planned: bool = False
+) -> nn.Module:
     """The network as the trainer of that name builds it, without weights.
+
+    as_planned: it is what the plans name, and autocast does not matter: nnU-Net's trainer, whose import takes more than
+    a second, is not asked.
 
     Raises:
         InputError: neither this package nor nnU-Net knows the trainer.
     """
     heads = plans.get_label_manager(description.content).num_segmentation_heads
     channels = determine_num_input_channels(plans, configuration, description.content)
+    if as_planned:
+        return build_planned_network(configuration.configuration["architecture"], channels, heads)
+    from .. import trainers
+
     ours = getattr(trainers, trainer, None)
-    if isinstance(ours, type) and issubclass(ours, nnUNetTrainerVMUNet):
+    if isinstance(ours, type) and issubclass(ours, trainers.nnUNetTrainerVMUNet):
         return ours.network_of(configuration, channels, heads)
     try:
         named = recursive_find_trainer_class_by_name(trainer)

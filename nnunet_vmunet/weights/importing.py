@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from .. import __version__
 from ..errors import InputError
 from ..files.atomic import atomic_file
 from ..models.network import UShapedNetwork
-from ..plans import NETWORKS, architecture_of, build_network
+from ..plans import NETWORKS, PAPERS, architecture_of, build_network
 from .checkpoint import Checkpoint, Kind, fingerprint, open_checkpoint
 from .checkpoint_file import write
 from .filling import LoadReport, fill
@@ -190,12 +191,9 @@ def _network_of(checkpoint: Checkpoint) -> UShapedNetwork:
 
     Where the file has no output layer, it gets two heads.
     """
-    architecture = architecture_of(_name_of(checkpoint))
-    with torch.device("meta"):  # its names alone
-        sketch = build_network(architecture, 3, 2)
-    tensors = {
-        place: tensor for name, tensor in checkpoint.tensors.items() for place in checkpoint.places(name, sketch)
-    }
+    name = PAPERS if checkpoint.kind is Kind.VMAMBA else max(NETWORKS, key=lambda name: _likeness(checkpoint, name))
+    architecture = architecture_of(name)
+    tensors = _placed(checkpoint, _sketch(name))
     sizes = architecture["arch_kwargs"]
     if checkpoint.kind not in (Kind.VMAMBA, Kind.VMAMBA2):  # which may be deeper
         for key, half in (("depths", "encoder"), ("depths_decoder", "decoder")):
@@ -206,16 +204,25 @@ def _network_of(checkpoint: Checkpoint) -> UShapedNetwork:
     return build_network(architecture, channels, heads[0] if heads else 2)
 
 
-def _name_of(checkpoint: Checkpoint) -> str:
-    """A key of NETWORKS."""
-    names = {Kind.VMAMBA2: "vmamba2-unet", Kind.SWIN_UMAMBA: "swin-umamba-d", Kind.MAMBA_UNET: "mamba-unet"}
-    if checkpoint.kind is not Kind.OURS:
-        return names.get(checkpoint.kind, "vmunet")
-    if "encoder.patch_embed.proj1.weight" in checkpoint.tensors:
-        return "vmamba2-unet"
-    if "encoder.norm.weight" in checkpoint.tensors:
-        return "mamba-unet"
-    return "swin-umamba-d" if "decoder.stages.0.merge.weight" in checkpoint.tensors else "vmunet"
+def _likeness(checkpoint: Checkpoint, name: str) -> float:
+    """The share of tensors that file and network have in common, of however many blocks, from 0 to 1."""
+    sketch = _sketch(name)
+    theirs, ours = (
+        {re.sub(r"\.blocks\.\d+\.", ".blocks.", tensor) for tensor in tensors}
+        for tensors in (_placed(checkpoint, sketch), sketch.state_dict())
+    )
+    return len(theirs & ours) / len(theirs | ours)
+
+
+def _sketch(name: str) -> UShapedNetwork:
+    """One of NETWORKS without values."""
+    with torch.device("meta"):
+        return build_network(architecture_of(name), 3, 2)
+
+
+def _placed(checkpoint: Checkpoint, network: UShapedNetwork) -> dict[str, Tensor]:
+    """The file's tensors by our names."""
+    return {place: tensor for name, tensor in checkpoint.tensors.items() for place in checkpoint.places(name, network)}
 
 
 def _blocks(names: Iterable[str], half: str) -> list[int]:

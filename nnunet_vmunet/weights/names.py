@@ -124,7 +124,7 @@ def _vmamba_in_mamba_unet(name: str) -> list[str]:
     return [_replaced(twin, MAMBA_UNETS) for twin in twins]
 
 
-def _vmamba_in_swin_umamba(name: str) -> list[str]:
+def _vmamba_in_encoder(name: str) -> list[str]:
     return [_replaced(_replaced(name, SPELLINGS), VMUNETS)]
 
 
@@ -149,7 +149,7 @@ TAKES = (
     Taker(VMamba2Encoder, {Kind.VMAMBA2: _by(VMAMBA2S)}, ""),
     Taker(VMamba2UNet, {Kind.VMAMBA2: _by(VMAMBA2S, "encoder.")}, r"^encoder\."),
     Taker(VMUNet, {Kind.VMAMBA: _vmamba_in_vmunet, Kind.ORIGINAL: _by(VMUNETS)}, r"^encoder\.|\.blocks\."),
-    Taker(SwinUMambaD, {Kind.VMAMBA: _vmamba_in_swin_umamba, Kind.SWIN_UMAMBA: _by(SWIN_UMAMBAS)}, r"^encoder\."),
+    Taker(SwinUMambaD, {Kind.VMAMBA: _vmamba_in_encoder, Kind.SWIN_UMAMBA: _by(SWIN_UMAMBAS)}, r"^encoder\."),
     Taker(MambaUNet, {Kind.VMAMBA: _vmamba_in_mamba_unet, Kind.MAMBA_UNET: _by(MAMBA_UNETS)}, r"^encoder\.|\.blocks\."),
 )
 

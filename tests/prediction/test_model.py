@@ -192,3 +192,13 @@ def test_a_network_of_bfloat16_agrees_but_for_few_pixels(tmp_path, photographs):
 def test_importing_the_package_stays_cheap():
     heavy = "import sys, nnunet_vmunet; sys.exit(any(name in sys.modules for name in ('torch', 'numpy', 'nnunetv2')))"
     assert subprocess.run([sys.executable, "-c", heavy], check=False).returncode == 0
+
+
+def test_a_cpu_does_not_wait_for_the_import_of_nnunets_trainer(tmp_path):
+    folder = Trained().write(tmp_path)
+    script = (
+        f"import sys, numpy; from nnunet_vmunet import load_model; model = load_model({str(folder)!r}, device='cpu'); "
+        "model.predict(numpy.zeros((40, 40, 3), numpy.uint8)); "
+        "sys.exit(any(name in sys.modules for name in ('seaborn', 'nnunetv2.training.nnUNetTrainer.nnUNetTrainer')))"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
