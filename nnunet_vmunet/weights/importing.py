@@ -83,10 +83,11 @@ def import_model(
     folder, normalisation = write_model_folder(target, checkpoint, report, provenance, overwrite=overwrite)
     height, width = plans["configurations"]["2d"]["patch_size"]
     print(_account(checkpoint, report))
+    of_original = "; the original resizes ISIC to 256x256 and Synapse to 224x224"
     print(
         f"{folder} written.\n"
         f"Normalisation: {normalisation}.\n"
-        f"Size: the plans' windows are {height}x{width}; the original resizes ISIC to 256x256 and Synapse to 224x224.\n"
+        f"Size: the plans' windows are {height}x{width}{of_original if checkpoint.kind is Kind.ORIGINAL else ''}.\n"
         f"Next:\n  nnUNetv2_predict -d {dataset.name} -c 2d -f 0 -tr {TRAINER} "
         f"-p {dataset.plans_name} -i FOLDER -o FOLDER"
     )

@@ -5,7 +5,8 @@ import copy
 import pytest
 import torch
 
-from nnunet_vmunet.models import VMUNet
+from nnunet_vmunet.models import MambaUNet, VMamba2UNet, VMUNet
+from nnunet_vmunet.models.network import UShapedNetwork
 
 SMALL = {"depths": (1, 1), "depths_decoder": (1, 1), "dims": (32, 64), "d_state": 4}
 
@@ -19,7 +20,7 @@ SCALE = 1024  # of the loss, as a training in float16 has it: gradients stay abo
 SMALLEST = {torch.bfloat16: 2.0**-133, torch.float16: 2.0**-24}
 
 
-def run(network: VMUNet, image: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+def run(network: UShapedNetwork, image: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """The logits, and the gradients of the image and of every parameter."""
     network.zero_grad()
     image = image.clone().requires_grad_()
@@ -41,7 +42,19 @@ def error(found: torch.Tensor, expected: torch.Tensor) -> float:
 @pytest.mark.parametrize("size", [(64, 64), (37, 50)], ids=str)
 def test_half_precision_costs_little_more_than_rounding_the_weights(backend, dtype, size):
     torch.manual_seed(0)
-    network, image = VMUNet(3, 2, **SMALL).eval(), torch.randn(2, 3, *size)
+    assert_half_costs_little(VMUNet(3, 2, **SMALL).eval(), torch.randn(2, 3, *size), dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("network_class", [MambaUNet, VMamba2UNet], ids=lambda network_class: network_class.__name__)
+def test_half_precision_costs_the_family_no_more(network_class, dtype):
+    torch.manual_seed(0)
+    sizes = {"depths": (1, 1), "dims": (32, 64), "d_state": 4}
+    sizes |= {"depths_decoder": (1, 1)} if network_class is VMamba2UNet else {}
+    assert_half_costs_little(network_class(3, 2, **sizes).eval(), torch.randn(2, 3, 37, 50), dtype)
+
+
+def assert_half_costs_little(network: UShapedNetwork, image: torch.Tensor, dtype: torch.dtype) -> None:
     half = copy.deepcopy(network).to(dtype)
     logits, gradients = run(network, image)
     rounded_logits, rounded_gradients = run(copy.deepcopy(half).float(), image.to(dtype).float())

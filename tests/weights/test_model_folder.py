@@ -174,3 +174,25 @@ def test_without_a_dataset_there_is_nothing_to_predict(published, saved, capsys)
     arguments = ["--as-model", "--input-channels", "3", "--num-classes", "2"]
     assert cli.main(["weights", "import", str(saved(published)), *arguments]) == 2
     assert "--as-model needs --dataset" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("network", "shapes", "numbers", "output"),
+    [
+        ("swin-umamba-d", "swin_umamba_d_in3_out4_shapes.json", "swin_umamba_d_in3_out4_64x96.npz", "out0"),
+        ("mamba-unet", "mamba_unet_in3_out4_shapes.json", "mamba_unet_in3_out4_64x96.npz", "logits"),
+    ],
+)
+def test_a_published_checkpoint_of_the_family_predicts_what_its_original_does(
+    network, shapes, numbers, output, planned, golden, saved, registered, capsys
+):
+    folder = planned(labels={"background": 0, "a": 1, "b": 2, "c": 3})
+    assert import_model(saved({"network_weights": golden.state_dict(shapes)}), "--network", network) == 0
+    assert "the original resizes" not in capsys.readouterr().out
+    predictor = nnUNetPredictor(device=torch.device("cpu"))
+    predictor.initialize_from_trained_model_folder(str(folder), (0,))
+    predictor.network.load_state_dict(predictor.list_of_parameters[0])
+    original = golden.numbers(numbers)
+    with torch.inference_mode():
+        logits = predictor.network.eval()(torch.from_numpy(original["x"]))
+    torch.testing.assert_close(logits, torch.from_numpy(original[output]), atol=3e-5, rtol=0)
