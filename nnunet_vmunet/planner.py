@@ -1,7 +1,7 @@
-"""nnU-Net's experiment planning for VM-UNet: `nnUNetv2_plan_and_preprocess -d ID -c 2d -pl VMUNetPlanner`.
+"""nnU-Net's experiment planning for our networks: `nnUNetv2_plan_and_preprocess -d ID -c 2d -pl VMUNetPlanner`.
 
 `VMUNetPlanner` follows nnU-Net's rules: spacing and patch from the dataset's median, batch from the GPU's memory.
-`VMUNetPlanner224` and `VMUNetPlanner256` are the paper's geometry: slices resized to S×S, 32 to a batch.
+Those at the end do so for a network beside VM-UNet. `VMUNetPlanner224` and `VMUNetPlanner256` are the paper's geometry: slices resized to S×S, 32 to a batch.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .dataset_json import FILE_NAME, READERS, DatasetJson, parse_dataset_json
 from .errors import InputError
 from .image_io import refuse_other_channels
 from .memory_model import TrainingMemory, training_memory
-from .plans import PAPER_BATCH, build_network, paper_architecture
+from .plans import PAPER_BATCH, PAPERS, architecture_of, build_network
 from .requirement import refuse_missing_parts, refuse_other_reader
 from .resampling import resample_averaging
 
@@ -30,6 +30,11 @@ __all__ = [  # what nnU-Net's search finds
     "VMUNetPlanner",
     "VMUNetPlanner224",
     "VMUNetPlanner256",
+    "VMUNetPlannerMambaUNet",
+    "VMUNetPlannerS",
+    "VMUNetPlannerSwinUMambaD",
+    "VMUNetPlannerT",
+    "VMUNetPlannerVMamba2",
 ]
 
 DIVISOR = 32  # of the patch: VM-UNet pads other sizes up to it
@@ -46,6 +51,7 @@ class VMUNetPlanner(ExperimentPlanner):
     """
 
     default_plans_name = "nnUNetVMUNetPlans"
+    network_name = PAPERS  # of plans.NETWORKS
 
     def __init__(
         self,
@@ -142,7 +148,7 @@ class VMUNetPlanner(ExperimentPlanner):
 
     def architecture(self) -> dict:
         """The plans' entry `architecture`: the network to train, and the one whose memory is counted."""
-        return paper_architecture()
+        return architecture_of(self.network_name)
 
     def target_spacing(self, transpose_forward: Sequence[int]) -> np.ndarray:
         """The spacing in mm, (slice axis, rows, columns) after transposing; in 2D only rows and columns use it."""
@@ -255,6 +261,41 @@ class VMUNetPlanner256(PaperGeometryPlanner):
 
     default_plans_name = "nnUNetVMUNetPlans256"
     side = 256
+
+
+class VMUNetPlannerT(VMUNetPlanner):
+    """For `nnUNetTrainerVMUNet_T`, which keeps more in memory."""
+
+    default_plans_name = "nnUNetVMUNetPlansT"
+    network_name = "vmunet-t"
+
+
+class VMUNetPlannerS(VMUNetPlanner):
+    """For `nnUNetTrainerVMUNet_S`, which keeps most in memory."""
+
+    default_plans_name = "nnUNetVMUNetPlansS"
+    network_name = "vmunet-s"
+
+
+class VMUNetPlannerVMamba2(VMUNetPlanner):
+    """For `nnUNetTrainerVMUNet_VMamba2`."""
+
+    default_plans_name = "nnUNetVMUNetPlansVMamba2"
+    network_name = "vmamba2-unet"
+
+
+class VMUNetPlannerSwinUMambaD(VMUNetPlanner):
+    """For `nnUNetTrainerVMUNet_SwinUMambaD` and its `_paper`."""
+
+    default_plans_name = "nnUNetVMUNetPlansSwinUMambaD"
+    network_name = "swin-umamba-d"
+
+
+class VMUNetPlannerMambaUNet(VMUNetPlanner):
+    """For `nnUNetTrainerVMUNet_MambaUNet`."""
+
+    default_plans_name = "nnUNetVMUNetPlansMambaUNet"
+    network_name = "mamba-unet"
 
 
 def _by(numbers: Sequence[float]) -> str:

@@ -19,14 +19,17 @@ from nnunetv2.training.nnUNetTrainer.variants.network_architecture.nnUNetTrainer
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
+from nnunet_vmunet import planner as planners
 from nnunet_vmunet.errors import InputError
 from nnunet_vmunet.memory_model import TrainingMemory
 from nnunet_vmunet.models import VMUNet
 from nnunet_vmunet.planner import DIVISOR, GB, VMUNetPlanner, VMUNetPlanner224, VMUNetPlanner256
+from nnunet_vmunet.plans import NETWORKS, architecture_of
 from nnunet_vmunet.trainers import nnUNetTrainerVMUNet
 
 DATASET = "Dataset901_Planned"
 PAPER_GEOMETRY = [VMUNetPlanner224, VMUNetPlanner256]
+FAMILY = [getattr(planners, name) for name in planners.__all__ if name not in ("VMUNetPlanner224", "VMUNetPlanner256")]
 
 CT = [((110, 512, 512), (3, 0.7, 0.7)), ((89, 512, 512), (5, 0.8, 0.8)), ((147, 512, 512), (3, 0.98, 0.98))]
 CORONAL_MR = [((180, 24, 160), (1, 4, 1.2)), ((200, 20, 170), (1, 4, 1.1)), ((190, 22, 150), (0.9, 4.4, 1.2))]
@@ -368,3 +371,20 @@ def test_a_dataset_that_asks_for_our_reader_is_not_planned_with_another(planner,
     monkeypatch.setattr(made, "determine_reader_writer", lambda: NaturalImage2DIO)  # what nnU-Net falls back to
     with pytest.raises(InputError, match=r"asks for the image reader WholeGreyImage2DIO.*took NaturalImage2DIO"):
         made.plan_experiment()
+
+
+@pytest.mark.parametrize("cls", FAMILY, ids=lambda cls: cls.__name__)
+def test_each_network_has_a_planner_that_counts_its_memory(cls, planner):
+    its = planner(cls, channels=3)
+    plans = its.plan_experiment()
+    assert plans["plans_name"] == its.default_plans_name
+    configuration = PlansManager(plans).get_configuration("2d")
+    assert configuration.configuration["architecture"] == architecture_of(cls.network_name)
+    network = nnUNetTrainerVMUNet.build_network_architecture(None, configuration, 3, 2)
+    assert its.memory.parameters == 4 * sum(parameter.numel() for parameter in network.parameters())  # bytes
+    assert its.memory.peak(configuration.batch_size, configuration.patch_size) <= 8 * GB
+
+
+def test_every_network_and_its_plans_have_a_name_of_their_own():
+    assert {cls.network_name for cls in FAMILY} == set(NETWORKS)
+    assert len({cls.default_plans_name for cls in FAMILY}) == len(FAMILY)

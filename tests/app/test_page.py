@@ -170,6 +170,7 @@ def test_the_slices_of_a_volume_are_scrolled(serve, shared, tmp_path):
     slider.clear()
     slider.send_keys("3\t")
     page.wait(lambda: not np.array_equal(page.picture(), first))
+    page.shoot(tmp_path / "page.png")
     (tmp_path / "mask.nii.gz").write_bytes(page.mask())
     mask = sitk.ReadImage(str(tmp_path / "mask.nii.gz"))
     assert mask.GetSpacing() == pytest.approx(small.GetSpacing())
