@@ -1,7 +1,8 @@
 """nnU-Net's experiment planning for our networks: `nnUNetv2_plan_and_preprocess -d ID -c 2d -pl VMUNetPlanner`.
 
 `VMUNetPlanner` follows nnU-Net's rules: spacing and patch from the dataset's median, batch from the GPU's memory.
-Those at the end do so for a network beside VM-UNet. `VMUNetPlanner224` and `VMUNetPlanner256` are the paper's geometry: slices resized to S×S, 32 to a batch.
+Those at the end do so for a network beside VM-UNet. `VMUNetPlanner224` and `VMUNetPlanner256` are the paper's geometry:
+slices resized to S×S, 32 to a batch.
 """
 
 from __future__ import annotations
