@@ -11,8 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import numba_kernels as kernels
-from . import threads
+from . import numba_kernels, numba_one_state, threads
 from .directions import to_sequences
 from .projection import project_backward
 
@@ -27,34 +26,54 @@ def forward(x, delta, delta_weight, A, B, C, D, delta_bias, save_states: bool) -
     y = torch.zeros_like(inputs[0])
     states = x.new_empty(states_shape(x, A) if save_states else (0, 0, 0, 0, 0))
     arrays = _arrays(_order(*x.shape[1:3]), *inputs, y, states)
-    threads.run(lambda *jobs: kernels.forward(*jobs, width, *arrays), len(x) * tiles)
+    threads.run(lambda *jobs: numba_kernels.forward(*jobs, width, *arrays), len(x) * tiles)
     return y[..., : x.shape[-1]].contiguous().view(x.shape), states if save_states else states.flatten()
 
 
 def backward(dy, states, x, delta, delta_weight, A, B, C, D, delta_bias) -> tuple[Tensor, ...]:
     """Gradients of (x, delta, delta_weight, A, B, C, D, delta_bias)."""
-    width, tiles = _tiles(x)
+    _, tiles = _tiles(x)
     (batch_size, *_, channels), n_states = x.shape, A.shape[-1]
     dy = _whole_vectors(dy).flatten(1, 2)
     inputs = _inputs(x, delta, delta_weight, A, B, C, D, delta_bias)
     dx, dD = torch.zeros_like(dy), dy.new_zeros(batch_size, 4, dy.shape[-1])
-    ddelta = dy.new_empty(4, *dy.shape)
     dA, dbias = dy.new_empty(batch_size, 4, n_states, dy.shape[-1]), torch.zeros_like(dD)
     dB = dy.new_empty(tiles, *dy.shape[:2], 4, n_states)
     dC = torch.empty_like(dB)
-    arrays = _arrays(_order(*x.shape[1:3]), dy, states, *inputs, dx, ddelta, dA, dB, dC, dD, dbias)
-    threads.run(lambda *jobs: kernels.backward(*jobs, width, *arrays), batch_size * tiles)
-    dx, ddelta = dx[..., :channels].reshape(x.shape), ddelta[..., :channels].reshape(4, *x.shape)
-    ddelta, dweight = project_backward(ddelta.movedim(0, 3), delta, delta_weight)
+    walk_back = _one_state if n_states == 1 else _many_states
+    ddelta, dweight = walk_back(x, delta, delta_weight, dy, states, inputs, dx, dA, dB, dC, dD, dbias)
     dA, dD, dbias = (grad.sum(0)[..., :channels] for grad in (dA, dD, dbias))
     dB, dC = dB.sum(0).reshape(B.shape), dC.sum(0).reshape(C.shape)
-    return dx, ddelta, dweight, dA.transpose(1, 2), dB, dC, dD, dbias
+    return dx[..., :channels].reshape(x.shape), ddelta, dweight, dA.transpose(1, 2), dB, dC, dD, dbias
+
+
+def _many_states(x, delta, delta_weight, dy, states, inputs, dx, *sums) -> tuple[Tensor, Tensor]:
+    """Fills the other gradients, and returns those of delta and delta_weight: products of the steps' gradients."""
+    width, tiles = _tiles(x)
+    dsteps = dy.new_empty(4, *dy.shape)
+    arrays = _arrays(_order(*x.shape[1:3]), dy, states, *inputs, dx, dsteps, *sums)
+    threads.run(lambda *jobs: numba_kernels.backward(*jobs, width, *arrays), len(x) * tiles)
+    dsteps = dsteps[..., : x.shape[-1]].reshape(4, *x.shape)
+    return project_backward(dsteps.movedim(0, 3), delta, delta_weight)
+
+
+def _one_state(x, delta, delta_weight, dy, states, inputs, dx, *sums) -> tuple[Tensor, Tensor]:
+    """The same for one state, whose kernel takes those products itself, in parts where delta is of low rank."""
+    width, tiles = _tiles(x)
+    rank = inputs[2].shape[1]
+    ddelta = dy.new_empty(tiles if rank else 1, *dy.shape[:2], 4, -(-delta.shape[-1] // VECTOR) * VECTOR)
+    dweight = dy.new_zeros(len(x), 4, rank, dy.shape[-1])
+    arrays = _arrays(_order(*x.shape[1:3]), dy, states, *inputs, dx, ddelta, *sums, dweight)
+    threads.run(lambda *jobs: numba_one_state.backward(*jobs, width, *arrays), len(x) * tiles)
+    ddelta = ddelta.sum(0) if rank else ddelta[0]
+    dweight = dweight.sum(0)[..., : x.shape[-1]].transpose(1, 2)
+    return ddelta[..., : delta.shape[-1]].reshape(delta.shape), dweight if rank else dweight.flatten()
 
 
 def states_shape(x: Tensor, A: Tensor) -> tuple[int, ...]:
     """The shape of the states that `forward` keeps for x (b, h, w, d) and A (4, d, n)."""
     batch, height, width, channels = x.shape
-    return batch, 4, -(-height * width // kernels.STEPS), A.shape[-1], -(-channels // VECTOR) * VECTOR
+    return batch, 4, -(-height * width // numba_kernels.STEPS), A.shape[-1], -(-channels // VECTOR) * VECTOR
 
 
 @lru_cache(maxsize=64)

@@ -175,15 +175,37 @@ def gather_deltas(image, pixels, k, first, width, delta, delta_weight, delta_bia
     """The steps before softplus. In full they are the largest tensor of a scan, several times the size of x: of a
     low rank they are made here, and never leave the cache.
     """
-    rank = delta_weight.shape[1]
-    for t, pixel in enumerate(pixels):
+    if delta_weight.shape[1]:
+        project_deltas(image, pixels, k, first, width, delta, delta_weight, delta_bias, deltas)
+    else:
+        for t, pixel in enumerate(pixels):
+            for i in range(0, width, lanes(deltas)):
+                channel = first + i
+                store(deltas, (t, i), load(delta_bias, (k, channel)) + load(delta, (image, pixel, k, channel)))
+
+
+@compiled
+def project_deltas(image, pixels, k, first, width, delta, delta_weight, delta_bias, deltas):
+    """Four steps at a time: a sum over the rank waits for each of its terms, and four run side by side.
+
+    Past the last step the last is repeated, into rows of `deltas` that nobody reads.
+    """
+    last = len(pixels) - 1
+    for t in range(0, len(pixels), 4):
+        a, b = delta[image, pixels[t], k], delta[image, pixels[min(t + 1, last)], k]
+        c, d = delta[image, pixels[min(t + 2, last)], k], delta[image, pixels[min(t + 3, last)], k]
         for i in range(0, width, lanes(deltas)):
-            delta_t = load(delta_bias, (k, first + i))
-            if rank == 0:
-                delta_t = delta_t + load(delta, (image, pixel, k, first + i))
-            for r in range(rank):
-                delta_t = delta_t + load(delta_weight, (k, r, first + i)) * delta[image, pixel, k, r]
-            store(deltas, (t, i), delta_t)
+            at_a = at_b = at_c = at_d = load(delta_bias, (k, first + i))
+            for r in range(delta_weight.shape[1]):
+                weight = load(delta_weight, (k, r, first + i))
+                at_a = at_a + weight * a[r]
+                at_b = at_b + weight * b[r]
+                at_c = at_c + weight * c[r]
+                at_d = at_d + weight * d[r]
+            store(deltas, (t, i), at_a)
+            store(deltas, (t + 1, i), at_b)
+            store(deltas, (t + 2, i), at_c)
+            store(deltas, (t + 3, i), at_d)
 
 
 @compiled

@@ -51,8 +51,8 @@ def states_shape(x: Tensor, A: Tensor) -> tuple[int, ...]:
 
 
 def _padded(n: int) -> int:
-    """The states that the kernels see: a power of two, and at least what 4 channels per thread leave to a thread."""
-    return max(4, 1 << (n - 1).bit_length())
+    """The states that the kernels see, a power of two: Triton's tensors have no other sides."""
+    return 1 << (n - 1).bit_length()
 
 
 def _prepared(x, delta, A, B, C, D, delta_bias) -> list[Tensor]:

@@ -18,7 +18,7 @@ import triton.language as tl
 
 LOG2_E = tl.constexpr(1.4426950408889634)
 LN_2 = tl.constexpr(0.6931471805599453)
-CHANNELS_PER_THREAD = tl.constexpr(4)  # float32: 16 bytes, the widest access
+WIDEST = tl.constexpr(4)  # channels of a thread: in float32 16 bytes, the widest access
 
 
 @triton.jit
@@ -205,11 +205,14 @@ def scan_backward(
 
     The second part sums over channels (dB, dC) and over states (dx, ddelta). A warp that spreads the channels over all
     its lanes exchanges 160 numbers a step for that; one that spreads both exchanges 40. So a tile is seen there as
-    (4 channels of a thread, states of a thread, lanes of states, lanes of channels). Triton lays tensors out by what is
-    contiguous in memory: what has no state axis of its own is read and written once per lane of states, and what has no
-    channel axis once per lane of channels, all with the same value, so that every tensor has one layout.
+    (channels of a thread, states of a thread, lanes of states, lanes of channels); a thread has 4 channels, or fewer if
+    it has fewer states. Triton lays tensors out by what is contiguous in memory: what has no state axis of its own is
+    read and written once per lane of states, and what has no channel axis once per lane of channels, all with the same
+    value, so that every tensor has one layout.
     """
-    N_PER_THREAD: tl.constexpr = N * TILE // 32 // CHANNELS_PER_THREAD
+    STATES_PER_THREAD: tl.constexpr = N * TILE // 32
+    CHANNELS_PER_THREAD: tl.constexpr = WIDEST if STATES_PER_THREAD >= WIDEST else STATES_PER_THREAD
+    N_PER_THREAD: tl.constexpr = STATES_PER_THREAD // CHANNELS_PER_THREAD
     D_LANES: tl.constexpr = TILE // CHANNELS_PER_THREAD
     N_LANES: tl.constexpr = N // N_PER_THREAD
     pixels = height * width

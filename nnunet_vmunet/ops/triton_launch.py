@@ -14,6 +14,7 @@ import torch
 SPAN = 64  # steps from one saved state to the next: at 16 states, together the size of x
 STATES = 512  # of a program, over its channels: 16 for each lane of its one warp, so 32 channels at 16 states
 SERIES_TERMS = {torch.float32: 7, torch.float64: 16}  # of softplus' series, whose terms fall by 9: to the last bits
+TILES = (64, 32)  # channels that a program may take, of few states: two or one for each lane
 
 
 class Launch(NamedTuple):
@@ -47,9 +48,13 @@ class Problem(NamedTuple):
 
     @property
     def tile(self) -> int:
-        """The channels of a program. The forward pass takes one for every lane at least: a lane sums states alone."""
+        """The channels of a program. The forward pass takes one for every lane at least: a lane sums states alone.
+
+        Of few states it is the wider of TILES, unless that leaves more of the last tile empty.
+        """
         fewest = 32 if self.kernel == "forward" else 1
-        return max(fewest, STATES // self.states)
+        most = max(fewest, STATES // self.states)
+        return most if most <= min(TILES) else min(TILES, key=lambda tile: -(-self.channels // tile) * tile)
 
     @property
     def tiles(self) -> int:

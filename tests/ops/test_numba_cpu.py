@@ -27,8 +27,10 @@ def assert_same(ours: dict, expected: dict) -> None:
         assert torch.equal(ours[name], expected[name]), name
 
 
-def test_one_thread_and_two_give_the_same_bits(make_inputs, output_and_grads, set_threads):
-    inputs = make_inputs(1, 9, 8, 200, 16, torch.float32)
+@pytest.mark.parametrize("states", [1, 16])
+def test_one_thread_and_two_give_the_same_bits(states, make_inputs, output_and_grads, set_threads):
+    x, delta, *others = make_inputs(1, 9, 8, 200, states, torch.float32)
+    inputs = [x, delta[..., :7], *others, torch.randn(4, 200, 7)]
     set_threads(1)
     one = output_and_grads(inputs, "numba")
     set_threads(2)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nnunet_vmunet.ops import ss2d_scan
+from nnunet_vmunet.ops import backends, ss2d_scan
 
 TOLERANCE = {torch.float32: 3e-6, torch.float64: 1e-12}  # maximum error over maximum value
 
@@ -14,6 +14,8 @@ SIZES = {
     "odd, one channel": (1, 3, 5, 1, 5),
     "two images, three tiles": (2, 7, 6, 100, 16),
     "five tiles and three blocks": (1, 9, 8, 200, 5),
+    "one state, two images, one channel past a tile": (2, 7, 6, 49, 1),
+    "one state, five tiles and three blocks": (1, 9, 8, 200, 1),
 }
 
 
@@ -39,11 +41,22 @@ def test_matches_naive_float64(backend, size, dtype, make_inputs, output_and_gra
     assert_close(ours, truth, TOLERANCE[dtype])
 
 
+LOW_RANKS = {  # size, rank
+    "five states": ((2, 7, 6, 50, 5), 3),
+    "one state": ((2, 7, 6, 49, 1), 3),
+    "one state, more ranks than a vector holds": ((1, 5, 7, 35, 1), 19),
+}
+
+
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
-def test_delta_of_low_rank_matches_naive_float64(backend, dtype, make_inputs, output_and_grads, assert_close):
-    inputs = make_inputs(2, 7, 6, 50, 5, dtype)
-    inputs[1] = inputs[1][..., :3]
-    inputs.append(torch.randn(4, 50, 3, dtype=torch.float64).to(dtype))
+@pytest.mark.parametrize("size, rank", LOW_RANKS.values(), ids=LOW_RANKS.keys())
+def test_delta_of_low_rank_matches_naive_float64(
+    backend, size, rank, dtype, make_inputs, output_and_grads, assert_close
+):
+    channels = size[3]
+    inputs = make_inputs(*size, dtype)
+    inputs[1] = inputs[1][..., :rank]
+    inputs.append(torch.randn(4, channels, rank, dtype=torch.float64).to(dtype))
     truth = output_and_grads([tensor.double() for tensor in inputs], "naive")
     assert len(truth) == 9
     assert_close(output_and_grads(inputs, backend), truth, TOLERANCE[dtype])
@@ -123,11 +136,20 @@ def test_nan_is_passed_on(backend, make_inputs):
         assert ss2d_scan(*inputs, backend=backend).isnan().all(), spoilt
 
 
-def test_repeats_bit_by_bit(backend, make_inputs, output_and_grads):
-    inputs = make_inputs(1, 9, 8, 200, 16, torch.float32)
+@pytest.mark.parametrize("states", [1, 16])
+def test_repeats_bit_by_bit(backend, states, make_inputs, output_and_grads):
+    inputs = make_inputs(1, 9, 8, 200, states, torch.float32)
     first, second = output_and_grads(inputs, backend), output_and_grads(inputs, backend)
     for name in first:
         assert torch.equal(first[name], second[name]), name
+
+
+@pytest.mark.parametrize("states", [1, 5])
+def test_kept_states_have_the_announced_shape(backend, states, make_inputs):
+    x, delta, A, *others = make_inputs(2, 9, 5, 20, states, torch.float32)
+    module = backends.load(backend)
+    _, kept = module.forward(x, delta, None, A, *others, True)
+    assert kept.shape == module.states_shape(x, A)
 
 
 def test_shapes_that_do_not_fit(make_inputs):

@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 # TRITON_INTERPRET=1 pytest tests/ops/test_ss2d_scan.py tests/ops/test_operator.py -k triton
 SHARED = {
     "test_operator.py": "(opcheck and full) or compile or export",
-    "test_ss2d_scan.py": "(extremes and (once or 13)) or nan or half_precision",
+    "test_ss2d_scan.py": "(extremes and (once or 13)) or nan or half_precision or (low_rank and one and vector)",
 }
 
 
@@ -43,17 +43,19 @@ def test_what_every_backend_must_pass(file, names):
     assert " passed" in output and "skipped" not in output
 
 
-COMPILED = {  # side, channels, and what the pixels' tensors are
-    "stage 1, float32": (64, 192, torch.float32),
-    "stage 1, bfloat16": (64, 192, torch.bfloat16),
-    "part of a tile": (64, 208, torch.float32),
-    "odd channels, rows unaligned": (64, 193, torch.float32),
-    "odd sides": (63, 192, torch.float32),
-    "odd all over": (63, 193, torch.bfloat16),
+COMPILED = {  # side, channels, what the pixels' tensors are, states
+    "stage 1, float32": (64, 192, torch.float32, 16),
+    "stage 1, bfloat16": (64, 192, torch.bfloat16, 16),
+    "part of a tile": (64, 208, torch.float32, 16),
+    "odd channels, rows unaligned": (64, 193, torch.float32, 16),
+    "odd sides": (63, 192, torch.float32, 16),
+    "odd all over": (63, 193, torch.bfloat16, 16),
+    "one state": (64, 96, torch.float32, 1),
+    "one state, odd all over": (63, 97, torch.float32, 1),
 }
 # Bytes a thread, measured with Triton 3.8.0 of torch 2.14: VM-UNet has no such channels, but others may.
 SPILLED = {("scan_backward", 90, 63, 193, torch.bfloat16): 40}
-QUICK = ("stage 1, float32", "odd all over")  # the others, and another GPU, are slow tests
+QUICK = ("stage 1, float32", "odd all over", "one state")  # the others, and another GPU, are slow tests
 KERNELS = ("chunk_ends", "chain_chunks", "scan", "scan_backward")
 BINARIES = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 HALF = ("x_ptr",)  # as under autocast, where the step is projected in float32, and B and C are widened
@@ -61,31 +63,32 @@ HALF = ("x_ptr",)  # as under autocast, where the step is projected in float32, 
 
 @pytest.mark.skipif(not (BINARIES / "cuobjdump").exists(), reason="this Triton brings no NVIDIA tools")
 @pytest.mark.parametrize(
-    "side, channels, dtype",
+    "side, channels, dtype, states",
     [pytest.param(*sizes, marks=() if name in QUICK else pytest.mark.slow) for name, sizes in COMPILED.items()],
     ids=COMPILED.keys(),
 )
 @pytest.mark.parametrize("capability", [80, pytest.param(90, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_compiles_without_spilling_registers(kernel, capability, side, channels, dtype, tmp_path, monkeypatch):
+def test_compiles_without_spilling_registers(kernel, capability, side, channels, dtype, states, tmp_path, monkeypatch):
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     cubin = tmp_path / "kernel.cubin"
-    problem, launch = launch_of(kernel, side, channels, dtype)
+    problem, launch = launch_of(kernel, side, channels, dtype, states)
     cubin.write_bytes(compiled(kernel, capability, problem, launch))
     usage = subprocess.run([BINARIES / "cuobjdump", "-res-usage", cubin], capture_output=True, text=True, check=True)
     registers, stack, local = (int(re.search(rf"{name}:(\d+)", usage.stdout)[1]) for name in ("REG", "STACK", "LOCAL"))
     loops = ", ".join(f"{count:.1f}" for count in instructions_per_update(cubin, problem, launch))
     print(
-        f"\n{kernel}, sm_{capability}, {side}x{side}, {channels} channels, {dtype}: {registers} registers a thread, "
-        f"{stack} bytes spilled; instructions per 32 state updates, loop by loop: {loops}"
+        f"\n{kernel}, sm_{capability}, {side}x{side}, {channels} channels, {states} states, {dtype}: "
+        f"{registers} registers a thread, {stack} bytes spilled; "
+        f"instructions per 32 state updates, loop by loop: {loops}"
     )
     assert stack + local <= SPILLED.get((kernel, capability, side, channels, dtype), 0)
 
 
-def launch_of(kernel: str, side: int, channels: int, dtype: torch.dtype):
+def launch_of(kernel: str, side: int, channels: int, dtype: torch.dtype, states: int):
     """A problem of batch 32 on as many multiprocessors as an H100 has, and what the table says about it."""
     which = "backward" if kernel == "scan_backward" else "forward"
-    problem = triton_launch.Problem(which, 132, 32, side, side, channels, 16, dtype)
+    problem = triton_launch.Problem(which, 132, 32, side, side, channels, states, dtype)
     return problem, triton_launch.choose(problem)
 
 

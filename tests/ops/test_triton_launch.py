@@ -25,6 +25,21 @@ def test_walks_are_cut_where_they_are_few(batch, side, channels, programs, longe
     assert chunk == longest_chunk
 
 
-@pytest.mark.parametrize("kernel, states, channels", [("forward", 16, 32), ("forward", 64, 32), ("backward", 64, 8)])
+@pytest.mark.parametrize(
+    "kernel, states, channels",
+    [
+        ("forward", 1, 64),
+        ("forward", 2, 64),
+        ("backward", 1, 64),
+        ("forward", 16, 32),
+        ("forward", 64, 32),
+        ("backward", 64, 8),
+    ],
+)
 def test_a_program_takes_fewer_channels_the_more_states_but_forward_one_for_every_lane(kernel, states, channels):
     assert problem_on_an_h100(1, 64, 192)._replace(kernel=kernel, states=states).tile == channels
+
+
+@pytest.mark.parametrize("channels, tile", [(96, 32), (192, 64), (384, 64), (768, 64), (97, 64), (20, 32)])
+def test_a_tile_of_one_state_leaves_few_channels_empty(channels, tile):
+    assert problem_on_an_h100(1, 64, channels)._replace(states=1).tile == tile

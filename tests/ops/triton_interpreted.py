@@ -13,6 +13,9 @@ CPU = torch.device("cpu")
 SPAN = 8
 SIZES = {
     "one pixel, one state": (1, 1, 1, 3, 1),
+    "3 by 5, one state": (1, 3, 5, 5, 1),
+    "4 by 4, one state, a full tile and part of another": (1, 4, 4, 100, 1),
+    "2 by 3, two states, a full tile": (2, 2, 3, 64, 2),
     "one column, two spans": (1, 16, 1, 1, 4),
     "one row, one step past two spans": (1, 1, 17, 2, 3),
     "3 by 5, part of a tile": (1, 3, 5, 5, 4),
