@@ -22,9 +22,11 @@ def project_backward(dprojected: Tensor, delta: Tensor, weight: Tensor | None) -
     """The gradients of `project`'s arguments, in their dtypes; that of no weight is empty."""
     if weight is None:
         return dprojected.to(delta.dtype), dprojected.new_empty(0)
+    # Both products with the few ranks as rows: a CPU then needs less than half of the time, and rounds less.
     drows = _rows(dprojected, weight)
-    ddelta = torch.bmm(drows, weight).unflatten(1, delta.shape[:-2]).movedim(0, -2)
-    return ddelta.to(delta.dtype), torch.bmm(drows.transpose(1, 2), _rows(delta, weight))
+    dranks = torch.bmm(weight.transpose(1, 2), drows.transpose(1, 2)).transpose(1, 2)
+    dweight = torch.bmm(_rows(delta, weight).transpose(1, 2), drows).transpose(1, 2)
+    return dranks.unflatten(1, delta.shape[:-2]).movedim(0, -2).to(delta.dtype), dweight
 
 
 def _rows(tensor: Tensor, weight: Tensor) -> Tensor:
