@@ -51,8 +51,8 @@ class Extent:
     """How much is done."""
 
     training: int = 60  # images
-    validation: int = 40
-    steps: int = 2400
+    validation: int = 30
+    steps: int = 1200
     seeds: int = 3
 
 
