@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -153,7 +153,7 @@ class Outcome:
     images: Path  # of all data sets
     data: DataSet
     budget: ImageBudget
-    plans: dict[str, str]  # by trainer, the baseline first
+    plans: dict[str, str] = field(default_factory=PLANS.copy)  # by trainer, the baseline first
 
     def run(self) -> None:
         self._once("register", lambda: self._command("register", "nnunet-vmunet", "register"))

@@ -14,6 +14,7 @@ import os
 import sys
 import traceback
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from importlib.metadata import entry_points
 
 SMALL = {"depths": [1, 1, 1, 1], "depths_decoder": [1, 1, 1, 1], "dims": [8, 16, 32, 64]}
@@ -34,16 +35,17 @@ def _shorten() -> None:
     from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor
     from nnunetv2.training.logging.nnunet_logger import LocalLogger
 
-    import nnunet_vmunet.planner
+    from nnunet_vmunet.plans import NETWORKS, architecture_of
     from nnunet_vmunet.trainers import nnUNetTrainerVMUNet
 
     torch.set_num_threads(1)  # with more, forked workers would wait for the threads of their parent
     torch.set_num_threads = lambda number: None
     context = multiprocessing.get_context("fork")
     multiprocessing.get_context = lambda method=None: context
-    planned = nnunet_vmunet.planner.paper_architecture()
-    small = {**planned, "arch_kwargs": {**planned["arch_kwargs"], **SMALL}}
-    nnunet_vmunet.planner.paper_architecture = lambda: small
+    for name, network in NETWORKS.items():
+        planned = architecture_of(name)["arch_kwargs"]
+        small = {size: value[: len(planned[size])] for size, value in SMALL.items() if size in planned}
+        NETWORKS[name] = replace(network, sizes=small)
     nnUNetTrainerVMUNet.epochs = 1
     DatasetFingerprintExtractor.__init__ = _with_fewer_pixels(DatasetFingerprintExtractor.__init__)
     LocalLogger.plot_progress_png = lambda self, folder: None  # a second for each epoch

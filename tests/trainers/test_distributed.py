@@ -406,7 +406,7 @@ def initialized(dataset) -> nnUNetTrainerVMUNet:
 @pytest.mark.parametrize("size", [2, 3, 4])
 @pytest.mark.parametrize("training_slices", [1, 7], ids=["fewer images than processes", "7 images"])
 def test_the_papers_batch_has_an_image_for_every_process(tiny_dataset, as_one_of, monkeypatch, training_slices, size):
-    monkeypatch.setattr("nnunet_vmunet.trainers.trainer.paper_architecture", lambda: OUR_ARCHITECTURE)
+    monkeypatch.setattr("nnunet_vmunet.trainers.trainer.architecture_of", lambda _: OUR_ARCHITECTURE)
     dataset = tiny_dataset(shapes=((training_slices, 16, 16), (1, 16, 16)))
     images = []
     for rank in range(size):

@@ -50,7 +50,10 @@ def test_an_imported_file_is_named_with_its_source(weights, typed):
 
 def test_a_file_with_other_weights_is_not_named(weights, typed):
     typed({"network_weights": VMUNet(1, 2, **SIZES).state_dict()})
-    assert describe_start("vmunet", "another", weights) == f"Starting from given weights, fingerprint {fingerprint(weights)}"
+    assert (
+        describe_start("vmunet", "another", weights)
+        == f"Starting from given weights, fingerprint {fingerprint(weights)}"
+    )
 
 
 def test_a_file_that_would_need_trust_is_named_unopened(weights, typed):
@@ -88,4 +91,4 @@ def test_the_trainer_logs_it_at_the_first_epoch_alone(tiny_dataset, typed, tmp_p
 def test_the_advice_names_each_networks_own_weights(network, download, option):
     line = advice(network)
     assert f"weights download {download}`" in line
-    assert f"--dataset ID{option}," in line
+    assert f"--dataset ID{option}`," in line
