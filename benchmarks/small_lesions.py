@@ -13,21 +13,19 @@ shows is how the three compare after this much training, not how well lesions ar
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from outcome import FOLDERS, TRAINERS_FOLDER, _minutes, _settle, run
 from outcome_trainers.image_budget import ImageBudget
 from PIL import Image
 from report import Row, cpu_machine, report
 from scipy.ndimage import label as components
 from spotted_images import spotted_image
+from whole_trainings import FOLDERS, minutes_of_epochs, once, run_logged, settle
 
 from nnunet_vmunet.dataset_conversion.raw_dataset import write_dataset_json, write_splits
 from nnunet_vmunet.errors import InputError, print_refusal
@@ -35,6 +33,7 @@ from nnunet_vmunet.files.nnunet import read_json, write_json
 from nnunet_vmunet.plans import paper_architecture
 from nnunet_vmunet.trainers.seeds import VARIABLE
 
+TRAINERS_FOLDER = Path(__file__).with_name("outcome_trainers")
 NUMBER, NAME = 914, "Dataset914_SmallLesions"
 TRAINERS = {  # by column
     "anywhere": "nnUNetTrainerVMUNet_anywhere",
@@ -56,7 +55,7 @@ class Extent:
     seeds: int = 3
 
 
-SMALL = Extent(training=4, validation=2, steps=1, seeds=1)
+SMALL = Extent(training=BATCH, validation=2, steps=1, seeds=1)
 
 
 def main() -> None:
@@ -65,7 +64,7 @@ def main() -> None:
     try:
         folder = (args.output or Path(tempfile.mkdtemp(prefix="small-lesions-"))).resolve()
         print(f"Everything goes to {folder}", flush=True)
-        _settle(folder, {"steps": extent.steps, "small": args.small})
+        settle(folder, {"steps": extent.steps, "small": args.small})
         lesions = SmallLesions(folder, extent)
         lesions.run()
         print()
@@ -91,11 +90,11 @@ class SmallLesions:
     extent: Extent
 
     def run(self) -> None:
-        self._once("raw", self._write_images)
-        self._once("plan", self._plan)
+        once(self._done("raw"), self._write_images)
+        once(self._done("plan"), self._plan)
         for seed in range(self.extent.seeds):
             for trainer in TRAINERS.values():
-                self._once(f"{trainer}-{seed}", lambda trainer=trainer, seed=seed: self._train(trainer, seed))
+                once(self._done(f"{trainer}-{seed}"), lambda trainer=trainer, seed=seed: self._train(trainer, seed))
 
     def described(self) -> dict:
         extent = self.extent
@@ -133,13 +132,13 @@ class SmallLesions:
     def _plan(self) -> None:
         """nnU-Net's plans, but for the size of patches and batches, and the network."""
         command = ("nnUNetv2_plan_and_preprocess", "-d", NUMBER, "-c", "2d", "-npfp", 1, "-np", 1)
-        self._command("plan", self._environment("nnUNet_results"), *command)
+        run_logged("plan", command, self._environment("nnUNet_results"), self._log("plan"))
         file = self.folder / "nnUNet_preprocessed" / NAME / "nnUNetPlans.json"
         plans, architecture = read_json(file, dict), paper_architecture()
         architecture["arch_kwargs"] |= SIZES
         plans["configurations"]["2d"] |= {
             "patch_size": [PATCH, PATCH],
-            "batch_size": min(BATCH, self.extent.training),
+            "batch_size": BATCH,
             "architecture": architecture,
         }
         write_json(file, plans)
@@ -154,7 +153,7 @@ class SmallLesions:
             **ImageBudget(BATCH * self.extent.steps, small=self.extent is SMALL).environment(),
         }
         command = ("nnUNetv2_train", NUMBER, "2d", 0, "-tr", trainer, "-device", "cpu")
-        self._command(f"{trainer}-{seed}", environment, *command)
+        run_logged(f"seed {seed}", command, environment, self._log(f"{trainer}-{seed}"))
         fold = self.folder / results / NAME / f"{trainer}__nnUNetPlans__2d" / "fold_0"
         summary = read_json(fold / "validation" / "summary.json", dict)
         patches = read_json(fold / PATCHES_COUNTED, dict)
@@ -164,7 +163,7 @@ class SmallLesions:
             "Dice (%)": 100 * summary["mean"]["1"]["Dice"],
             "lesions found": found,
             "false finds": false,
-            "time (min)": _minutes(fold / "checkpoint_final.pth"),
+            "time (min)": minutes_of_epochs(fold / "checkpoint_final.pth"),
         }
         print("  " + ", ".join(f"{measure} {value:.4g}" for measure, value in measures.items()), flush=True)
         return measures
@@ -180,23 +179,6 @@ class SmallLesions:
             false += number - len(np.unique(areas[lesion & marked]))
         return found, false
 
-    def _once(self, what: str, work: Callable[[], dict | None]) -> None:
-        if self._done(what).exists():
-            return
-        measures = work()
-        self._done(what).parent.mkdir(parents=True, exist_ok=True)
-        write_json(self._done(what), measures or {})
-
-    def _command(self, what: str, environment: dict[str, str], *command) -> None:
-        line, log = list(map(str, command)), self.folder / "logs" / f"{what}.txt"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        print(f"{what}: {shlex.join(line)}", flush=True)
-        start = time.perf_counter()
-        code = run(line, environment, log)
-        if code:
-            raise InputError(f"{line[0]} ended with exit code {code}: {log} says why")
-        print(f"  {(time.perf_counter() - start) / 60:.1f} min", flush=True)
-
     def _environment(self, results: str) -> dict[str, str]:
         """nnU-Net's; each seed has a results folder of its own."""
         folders = {**{name: self.folder / name for name in FOLDERS}, "nnUNet_results": self.folder / results}
@@ -208,6 +190,9 @@ class SmallLesions:
             "nnUNet_n_proc_DA": "1",
             "nnUNet_def_n_proc": "1",
         }
+
+    def _log(self, what: str) -> Path:
+        return self.folder / "logs" / f"{what}.txt"
 
     def _done(self, what: str) -> Path:
         return self.folder / "done" / f"{what}.json"
