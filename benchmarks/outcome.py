@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,15 +24,14 @@ import torch
 from outcome_table import cell, outcome_rows
 from outcome_trainers.image_budget import ImageBudget
 from report import cpu_machine, report
+from whole_trainings import FOLDERS, minutes_of_epochs, once, run_logged, settle
 
 from nnunet_vmunet.dataset_conversion.raw_dataset import write_dataset_json, write_splits
 from nnunet_vmunet.dataset_conversion.splits import seeded_split
-from nnunet_vmunet.demo import _program
 from nnunet_vmunet.errors import InputError, print_refusal
 from nnunet_vmunet.files.nnunet import read_json, write_json
 from nnunet_vmunet.models import VMUNet
 from nnunet_vmunet.plans import NETWORKS, PAPER_PLANNER, PAPER_PLANS
-from nnunet_vmunet.trainers.checkpoints import saved
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 TRAINERS_FOLDER = Path(__file__).with_name("outcome_trainers")
@@ -46,7 +43,6 @@ PLANS = {  # by trainer, the baseline first
 }
 FAMILY = {network.trainer: "nnUNetPlans" for network in NETWORKS.values()}  # VM-UNet is its baseline
 WITH_BUDGET = "{}_outcome"  # what `outcome_trainers` calls them
-FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 PROCESSES = "2"
 SMALL_IMAGES = 8
 
@@ -102,7 +98,7 @@ def _run_all(args: argparse.Namespace, data_sets: list[DataSet]) -> None:
     folder = (args.output or Path(tempfile.mkdtemp(prefix="outcome-"))).resolve()
     print(f"Everything goes to {folder}", flush=True)
     torch.set_num_threads(os.cpu_count() or 1)  # as nnUNetv2_train does on a CPU, whatever OMP_NUM_THREADS says
-    _settle(folder, {"share": args.share, "small": args.small, "family": args.family})
+    settle(folder, {"share": args.share, "small": args.small, "family": args.family})
     plans = FAMILY if args.family else PLANS
     budgets = {data: _budget(data, args.share, args.small) for data in data_sets}
     _print_estimate(budgets, len(plans))
@@ -114,15 +110,6 @@ def _run_all(args: argparse.Namespace, data_sets: list[DataSet]) -> None:
 
 def _budget(data: DataSet, share: float, small: bool) -> ImageBudget:
     return ImageBudget(SMALL_IMAGES, small=True) if small else ImageBudget(round(share * data.images))
-
-
-def _settle(folder: Path, settings: dict) -> None:
-    """Raise InputError where the folder holds trainings of other settings."""
-    file = folder / "settings.json"
-    if file.exists() and (earlier := read_json(file, dict)) != settings:
-        raise InputError(f"{folder} holds trainings of {earlier}, not of {settings}: give another folder as -o")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(file, settings)
 
 
 def _print_estimate(budgets: dict[DataSet, ImageBudget], trainings: int) -> None:
@@ -225,7 +212,7 @@ class Outcome:
         options = ("-tr", name, "-p", plans, "-device", device, "--c")  # --c begins where there is nothing yet
         self._command(trainer, "nnUNetv2_train", self.data.number, "2d", "0", *options)
         model = self.folder / "nnUNet_results" / self.data.nnunet_name / f"{name}__{plans}__2d"
-        minutes = _minutes(model / "fold_0" / "checkpoint_final.pth")
+        minutes = minutes_of_epochs(model / "fold_0" / "checkpoint_final.pth")
         batch = read_json(model / "plans.json", dict)["configurations"]["2d"]["batch_size"]
         for weights in (model / "fold_0").glob("checkpoint_*.pth"):
             weights.unlink()  # a gigabyte for each model
@@ -243,21 +230,11 @@ class Outcome:
         self._command("compare", "nnunet-vmunet", "compare", *fold, *models, *group)
 
     def _once(self, what: str, work: Callable[[], dict | None]) -> None:
-        if self._done(what).exists():
-            return
-        found = work()
-        self._done(what).parent.mkdir(parents=True, exist_ok=True)
-        write_json(self._done(what), found or {})
+        once(self._done(what), work)
 
     def _command(self, what: str, *command) -> None:
-        line, log = list(map(str, command)), self.folder / "logs" / self.data.name / f"{what}.txt"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        print(f"{self.data.name}: {shlex.join(line)}", flush=True)
-        start = time.perf_counter()
-        code = run(line, self._environment(), log)
-        if code:
-            raise InputError(f"{line[0]} ended with exit code {code}: {log} says why")
-        print(f"  {(time.perf_counter() - start) / 60:.1f} min", flush=True)
+        log = self.folder / "logs" / self.data.name / f"{what}.txt"
+        run_logged(self.data.name, command, self._environment(), log)
 
     def _environment(self) -> dict[str, str]:
         for name in FOLDERS:
@@ -283,25 +260,6 @@ class Outcome:
     @property
     def _preprocessed(self) -> Path:
         return self.folder / "nnUNet_preprocessed" / self.data.nnunet_name
-
-
-def run(command: list[str], environment: dict[str, str], log: Path) -> int:
-    """The exit code; what the command prints goes to the log."""
-    with log.open("a") as output:
-        return subprocess.run(
-            [_program(command[0]), *command[1:]],
-            env={**os.environ, **environment},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            check=False,
-        ).returncode
-
-
-def _minutes(checkpoint: Path) -> float:
-    """Of the epochs alone: without start, checkpoints and the validation at the end."""
-    logged = saved(checkpoint, "logging")
-    starts, ends = logged["epoch_start_timestamps"], logged["epoch_end_timestamps"]
-    return sum(end - start for start, end in zip(starts, ends, strict=True)) / 60
 
 
 if __name__ == "__main__":

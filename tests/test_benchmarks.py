@@ -4,6 +4,8 @@ The GPU's runs here on the CPU, with a clock and a memory meter in place of torc
 """
 
 import json
+import os
+import subprocess
 import sys
 import time
 from functools import partial
@@ -13,12 +15,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from scipy.ndimage import label as components
 
 from nnunet_vmunet.models import VMUNet
 from nnunet_vmunet.ops import backends
 from nnunet_vmunet.synthetic_lesions import lesion_photograph
 
-BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+TESTS = Path(__file__).resolve().parent
+BENCHMARKS = TESTS.parent / "benchmarks"
 SMALL_STAGES = {1: (8, 32), 2: (5, 48)}
 SmallVMUNet = partial(VMUNet, depths=(1, 1, 1, 1), depths_decoder=(1, 1, 1, 1))
 
@@ -242,3 +247,68 @@ def test_applying_fills_every_row(load, tmp_path, registered, monkeypatch):
         "nnUNetv2_predict --disable_tta",
     ]
     assert all(list(row.values) == module.COLUMNS and min(row.values.values()) > 0 for row in rows)
+
+
+def test_spotted_images_hold_one_small_lesion_among_things_as_bright(load):
+    module = load("spotted_images")
+    brighter = 0  # pixels that are no lesion
+    for seed in range(5):
+        image, labels = module.spotted_image(np.random.default_rng(seed))
+        lesion = np.argwhere(labels)
+        assert image.shape == labels.shape == (256, 256)
+        assert components(labels)[1] == 1
+        assert set(np.ptp(lesion, axis=0) + 1) <= {11, 12, 13}
+        assert lesion.min() > 0
+        assert lesion.max() < 255  # whole
+        brighter += (image[labels == 0] > np.median(image[labels == 1])).sum() / labels.sum() / 5
+    assert brighter > 3
+
+
+def test_small_lesions_counts_a_lesion_of_which_half_is_marked(load, tmp_path):
+    module = load("small_lesions")
+    lesions = module.SmallLesions(tmp_path, module.SMALL)
+    drawn, predicted = tmp_path / "nnUNet_raw" / module.NAME / "labelsTr", tmp_path / "validation"
+    marks = {
+        "whole": [(4, 8), (20, 22)],  # and something elsewhere
+        "half": [(6, 8)],
+        "less": [(7, 8)],
+        "elsewhere": [(0, 3), (10, 12)],
+        "in two": [(4, 5), (6, 8)],
+        "nothing": [],
+    }
+    for folder in (drawn, predicted):
+        folder.mkdir(parents=True)
+    for case, columns in marks.items():
+        for folder, areas in ((drawn, [(4, 8)]), (predicted, columns)):
+            image = np.zeros((16, 32), np.uint8)
+            for begin, end in areas:
+                image[4:8, begin:end] = 1
+            Image.fromarray(image).save(folder / f"{case}.png")
+    found, false = lesions._finds(predicted)
+    assert (found, false) == (3, 3)
+
+
+@pytest.mark.slow
+def test_a_trial_of_small_lesions_ends_with_a_table_and_is_not_run_again(load, tmp_path):
+    columns = list(load("small_lesions").TRAINERS)
+    finished = subprocess.run(
+        [sys.executable, TESTS / "benchmark_twice.py", "small_lesions", "-o", tmp_path, "--small"],
+        env={**os.environ, "nnUNet_def_n_proc": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    first, again = finished.stdout.split("AGAIN")
+    heading = f"| | | {' | '.join(columns)} |"
+    assert first[first.index(heading) :].strip() == again[again.index(heading) :].strip()
+    written = json.loads((tmp_path / "small_lesions.json").read_text())
+    rows = {(row["what"], row["measure"]): list(row["values"].values()) for row in written["rows"]}
+    assert {what for what, _ in rows} == {"seed 0", "mean of seeds"}
+    assert len(rows["mean of seeds", "Dice (%)"]) == len(columns)
+    _, third, nnunets = rows["mean of seeds", "patches that show lesion (%)"]
+    assert min(third, nnunets) >= 100 / 3
+    for trainer in load("small_lesions").TRAINERS.values():
+        model = tmp_path / "nnUNet_results_0" / "Dataset914_SmallLesions" / f"{trainer}__nnUNetPlans__2d"
+        configuration = json.loads((model / "plans.json").read_text())["configurations"]["2d"]
+        assert (configuration["patch_size"], configuration["batch_size"]) == ([64, 64], 12)

@@ -18,25 +18,6 @@ TESTS = Path(__file__).resolve().parent
 BENCHMARKS = TESTS.parent / "benchmarks"
 TRAINERS = ("nnUNetTrainer", "nnUNetTrainerVMUNet", "nnUNetTrainerVMUNet_paper", "nnUNetTrainerVMUNet_DA")
 
-# The benchmark twice, its commands in this one process as of in_process.py: the second time nothing is left to run.
-DRIVER = """
-import os, sys, in_process, outcome
-
-def run(command, environment, log):
-    os.environ.update(environment, nnUNet_n_proc_DA="0")
-    return in_process._run(command)
-
-in_process._shorten()
-given, outcome.run = sys.argv, run
-outcome.main()
-sys.argv = given  # which the commands replaced
-outcome.run = lambda command, *_: sys.exit(f"{command} runs again")
-print("AGAIN")
-outcome.main()
-sys.stdout.flush()
-os._exit(0)
-"""
-
 
 @pytest.fixture
 def load(monkeypatch):
@@ -183,15 +164,15 @@ def test_volumes_become_a_raw_dataset_with_a_split(load, tmp_path):
 
 def test_trainings_of_other_settings_are_not_taken_for_these(load, tmp_path):
     outcome = load("outcome")
-    outcome._settle(tmp_path, {"share": 1.0, "small": False})
-    outcome._settle(tmp_path, {"share": 1.0, "small": False})
+    outcome.settle(tmp_path, {"share": 1.0, "small": False})
+    outcome.settle(tmp_path, {"share": 1.0, "small": False})
     with pytest.raises(InputError, match="give another folder as -o"):
-        outcome._settle(tmp_path, {"share": 0.25, "small": False})
+        outcome.settle(tmp_path, {"share": 0.25, "small": False})
 
 
 def test_a_command_that_fails_names_its_log(load, tmp_path, monkeypatch):
     outcome = load("outcome")
-    monkeypatch.setattr(outcome, "run", lambda command, environment, log: 3)
+    monkeypatch.setattr(load("whole_trainings"), "run", lambda command, environment, log: 3)
     run = outcome.Outcome(tmp_path, tmp_path, outcome.DATA_SETS[0], outcome.ImageBudget(8))
     with pytest.raises(InputError, match=r"nnunet-vmunet ended with exit code 3: .*register\.txt says why"):
         run.run()
@@ -209,10 +190,12 @@ def test_a_trial_ends_with_a_table_and_is_not_run_again(tmp_path):
         mask.save(pictures / "masks" / f"ISIC_{case}_segmentation.png")
     output = tmp_path / "out"
     options = ["-i", tmp_path / "data", "-o", output, "--only", "isic", "--small"]
-    path = os.pathsep.join([str(TESTS), str(BENCHMARKS), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": path, "nnUNet_def_n_proc": "1"}
     finished = subprocess.run(
-        [sys.executable, "-c", DRIVER, *options], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, TESTS / "benchmark_twice.py", "outcome", *options],
+        env={**os.environ, "nnUNet_def_n_proc": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert finished.returncode == 0, finished.stdout + finished.stderr
     first, again = finished.stdout.split("AGAIN")
