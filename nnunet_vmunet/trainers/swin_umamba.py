@@ -9,6 +9,7 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import nn
 
+from ..errors import InputError
 from ..schedule import CosineSchedule
 from ..weights.checkpoint import fingerprint
 from .variants import nnUNetTrainerVMUNet_SwinUMambaD
@@ -22,6 +23,9 @@ class nnUNetTrainerVMUNet_SwinUMambaD_paper(nnUNetTrainerVMUNet_SwinUMambaD):
 
     In the first 10 epochs the encoder stays as given weights left it, but for the patch embedding. Without given
     weights it is trained from the start. The batch is the plans' own.
+
+    Raises:
+        InputError: several GPUs are to train. Others as its base.
     """
 
     epochs = t_max = 1000
@@ -39,6 +43,8 @@ class nnUNetTrainerVMUNet_SwinUMambaD_paper(nnUNetTrainerVMUNet_SwinUMambaD):
         device: torch.device = torch.device("cuda"),  # noqa: B008 - nnU-Net's signature
     ) -> None:
         super().__init__(plans, configuration, fold, dataset_json, device)
+        if self.is_ddp:  # whose processes wait for the gradients of all parameters, also of frozen ones
+            raise InputError(f"{type(self).__name__} trains on one GPU, because it freezes: leave out -num_gpus")
         self.initial_lr = 1e-4
         self.weight_decay = 0.05
         self.my_init_kwargs["frozen_epochs"] = 0  # nnU-Net saves these, and loads them where a training goes on

@@ -6,6 +6,7 @@ from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 
 from nnunet_vmunet import trainers
+from nnunet_vmunet.errors import InputError
 from nnunet_vmunet.losses import BinaryBceDiceLoss, CeDiceLoss, RegionBceDiceLoss
 from nnunet_vmunet.plans import NETWORKS, architecture_of
 from nnunet_vmunet.trainers import (
@@ -189,3 +190,11 @@ def test_a_continued_training_stays_frozen(small, tmp_path):
     frozen = [name for name, parameter in continued.network.named_parameters() if not parameter.requires_grad]
     assert frozen
     assert all(name.startswith("encoder.") and "patch_embed" not in name for name in frozen)
+
+
+def test_the_recipe_refuses_several_gpus(small, monkeypatch):
+    for name, value in (("is_available", True), ("is_initialized", True), ("get_rank", 0), ("get_world_size", 2)):
+        monkeypatch.setattr(torch.distributed, name, lambda *_, value=value: value)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(InputError, match="trains on one GPU, because it freezes: leave out -num_gpus"):
+        small().trainer(nnUNetTrainerVMUNet_SwinUMambaD_paper)
