@@ -238,7 +238,7 @@ def test_applying_fills_every_row(load, tmp_path, registered, monkeypatch):
     monkeypatch.setenv("nnUNet_n_proc_DA", "1")
     module = load("applying")
     (tmp_path / "work").mkdir()
-    rows = list(module.Bench(tmp_path / "work", sorted(tmp_path.glob("*.jpg")), 3).rows())
+    rows = list(module.Bench(tmp_path / "work", sorted(tmp_path.glob("*.jpg")), 3, module.COLUMNS).rows())
     assert [row.what for row in rows] == [
         "network alone",
         "before the network",
