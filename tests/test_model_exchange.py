@@ -172,4 +172,5 @@ def test_the_variable_for_trainers_brings_no_image_reader(model, unregistered):
 def test_weights_are_shown_where_the_plugin_is_not_registered(model, unregistered):
     checkpoint = model("Dataset906_Squares", "WholeImage2DIO") / "fold_0" / "checkpoint_final.pth"
     shown = unregistered("nnunet-vmunet", "weights", "show", checkpoint)
-    assert "VM-UNet of this plugin" in shown.stdout, shown.stderr
+    assert "a network of this plugin" in shown.stdout, shown.stderr
+    assert "In VM-UNet it fills" in shown.stdout

@@ -200,16 +200,20 @@ def _network_of(checkpoint: Checkpoint) -> UShapedNetwork:
         for key, half in (("depths", "encoder"), ("depths_decoder", "decoder")):
             if key in sizes:
                 sizes[key] = _blocks(tensors, half)
+        norms = (tensors.get(f"encoder.stages.{i}.blocks.0.norm.weight") for i in range(len(sizes["depths"])))
+        sizes["dims"] = [len(norm) for norm in norms if norm is not None]
+        states = [tensor.shape[-1] for name, tensor in tensors.items() if name.endswith("A_logs")]
+        sizes["d_state"] = states[-1]  # the decoder's
     channels = next((tensor.shape[1] for name, tensor in tensors.items() if PATCH_EMBEDDING.fullmatch(name)), 3)
     heads = [len(tensor) for name, tensor in tensors.items() if name.startswith(OUTPUT_LAYER)]
     return build_network(architecture, channels, heads[0] if heads else 2)
 
 
 def _likeness(checkpoint: Checkpoint, name: str) -> float:
-    """The share of tensors that file and network have in common, of however many blocks, from 0 to 1."""
+    """The share of tensors that file and network have in common, of however many stages and blocks, from 0 to 1."""
     sketch = _sketch(name)
     theirs, ours = (
-        {re.sub(r"\.blocks\.\d+\.", ".blocks.", tensor) for tensor in tensors}
+        {re.sub(r"\.(stages|blocks|seg_layers)\.\d+(?=\.)", r".\1", tensor) for tensor in tensors}
         for tensors in (_placed(checkpoint, sketch), sketch.state_dict())
     )
     return len(theirs & ours) / len(theirs | ours)
