@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from nnunet_vmunet import load_model
@@ -124,8 +125,6 @@ def test_onnxruntime_computes_the_network(name, trained):
     folder, _, _ = trained
     (model,) = (folder / "nnUNet_results" / "Dataset060_Family").glob(f"{NETWORKS[name].trainer}__*")
     loaded = load_model(model, device="cpu")
-    import torch
-
     image = torch.randn(2, len(loaded.description.channels), *loaded.settings["patch_size"])
     with torch.inference_mode():
         expected = loaded.network_of_one_fold()(image).softmax(1)
