@@ -32,6 +32,7 @@ from nnunet_vmunet.files.photographs import photographs_in
 from nnunet_vmunet.prediction.model import Model
 from nnunet_vmunet.prediction.model_files import FINAL
 from nnunet_vmunet.prediction.nnunet_parts import Plans, build_network
+from nnunet_vmunet.requirement import requirement
 
 COPIES_TO_PLAN = 6  # nnU-Net's planner wants a training part
 DATASET, PAPER_PLANS = "Dataset910_Photographs", "nnUNetVMUNetPlansPaper"
@@ -116,7 +117,7 @@ class Bench:
         checkpoint = {
             "network_weights": network.state_dict(),
             "trainer_name": trainer,
-            "init_args": {"configuration": "2d"},
+            "init_args": {"configuration": "2d", "requires": requirement(trainer, plans)},  # as our trainers save it
             "inference_allowed_mirroring_axes": (0, 1),
         }
         torch.save(checkpoint, model / "fold_0" / FINAL)

@@ -2,10 +2,10 @@
 
 On real images, which are no part of the repository, stock nnU-Net and three of our trainers see the same number of
 images of the same training part, and segment the same validation part. With `--family` VM-UNet and the networks beside
-it do, all trained by its protocol. All of it is nnU-Net's and this package's own commands, whose output goes to
-FOLDER/logs; `outcome_trainers` holds what is special about the trainers. A command that is finished is not run again
-when this is repeated with the same FOLDER. Of a trained model the validation's masks and the logs are kept, the weights
-are not. `docs/benchmarks.md` says what the tables can and cannot show.
+it do, or those of them that are named, all trained by its protocol. All of it is nnU-Net's and this package's own
+commands, whose output goes to FOLDER/logs; `outcome_trainers` holds what is special about the trainers. A command that
+is finished is not run again when this is repeated with the same FOLDER. Of a trained model the validation's masks and
+the logs are kept, the weights are not. `docs/benchmarks.md` says what the tables can and cannot show.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ PLANS = {  # by trainer, the baseline first
     "nnUNetTrainerVMUNet_paper": PAPER_PLANS,
     "nnUNetTrainerVMUNet_DA": "nnUNetPlans",
 }
-FAMILY = {network.trainer: "nnUNetPlans" for network in NETWORKS.values()}  # VM-UNet is its baseline
+FAMILY = {name: network.trainer for name, network in NETWORKS.items()}
+BASELINE = "vmunet"  # of the family
 WITH_BUDGET = "{}_outcome"  # what `outcome_trainers` calls them
 PROCESSES = "2"
 SMALL_IMAGES = 8
@@ -82,12 +83,13 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
+    names = ", ".join(name for name in FAMILY if name != BASELINE)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-i", dest="data", type=Path, default=DATA, metavar="FOLDER", help="the data sets' folder")
     parser.add_argument("-o", dest="output", type=Path, metavar="FOLDER", help="where all goes (default: temporary)")
     parser.add_argument("--only", default="", metavar="TEXT", help="only data sets with this in their name")
     parser.add_argument("--share", type=float, default=1.0, help="of the images that a training sees, such as 0.25")
-    parser.add_argument("--family", action="store_true", help="compare VM-UNet with the networks beside it")
+    parser.add_argument("--family", nargs="*", metavar="NETWORK", help=f"VM-UNet and these beside it: {names}")
     parser.add_argument("--small", action="store_true", help="a tiny network and 8 images a training: only a trial")
     return parser.parse_args()
 
@@ -99,13 +101,22 @@ def _run_all(args: argparse.Namespace, data_sets: list[DataSet]) -> None:
     print(f"Everything goes to {folder}", flush=True)
     torch.set_num_threads(os.cpu_count() or 1)  # as nnUNetv2_train does on a CPU, whatever OMP_NUM_THREADS says
     settle(folder, {"share": args.share, "small": args.small, "family": args.family})
-    plans = FAMILY if args.family else PLANS
+    plans = PLANS if args.family is None else _family(args.family)
     budgets = {data: _budget(data, args.share, args.small) for data in data_sets}
     _print_estimate(budgets, len(plans))
     for data, budget in budgets.items():
         Outcome(folder, args.data, data, budget, plans).run()
     for data, budget in budgets.items():
         Outcome(folder, args.data, data, budget, plans).print_table()
+
+
+def _family(names: list[str]) -> dict[str, str]:
+    """The plans by trainer: of the networks of these names, or of all where none is given, and of VM-UNet."""
+    unknown = set(names) - FAMILY.keys()
+    if unknown:
+        raise InputError(f"--family {', '.join(unknown)}: choose among {', '.join(FAMILY)}")
+    chosen = [name for name in FAMILY if name in names or name == BASELINE or not names]
+    return {FAMILY[name]: "nnUNetPlans" for name in chosen}
 
 
 def _budget(data: DataSet, share: float, small: bool) -> ImageBudget:

@@ -1,7 +1,7 @@
 """A trained model in memory: photographs, volumes or arrays in, masks and probabilities out.
 
 nnU-Net's own preprocessing, network call, resampling and label handling, on one image at a time and without worker
-processes. The three steps of a prediction are apart, so that the next image can be read while one is computed.
+processes. The three steps of a prediction are apart, so that images can be read while one is computed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ ModelImage = Union[FilePath, Image.Image, np.ndarray, Sequence[FilePath]]  # noq
 
 FLOAT32 = "float32"
 PRECISIONS = {FLOAT32: torch.float32, "bf16": torch.bfloat16}
-AHEAD = 2  # images that are read while one is computed
+# Images on their way. A network leaves a CPU's cores idle wherever one of its threads is done before the others: a
+# second image fills these gaps. Several folds take turns in one network, and a GPU has no such gaps.
+AT_ONCE = 2  # that a CPU computes side by side
+BESIDE = 2  # that are read or written elsewhere, while the network computes one
 _BETWEEN_SLICES = 999  # times the pixels: nnU-Net's spacing along the axis that a 2D image lacks
 
 
@@ -137,7 +140,7 @@ class Result:
 
 
 class Model:
-    """A trained model. Several threads may share it: what they compute on the network, they do in turn."""
+    """A trained model, which several threads may share. On a GPU, and with several folds, they compute in turn."""
 
     def __init__(
         self, files: ModelFiles, device: torch.device, *, mirror: bool = True, precision: str = FLOAT32
@@ -167,7 +170,10 @@ class Model:
         )
         self.reader = self._plans.image_reader_writer_class()
         self._preprocessor = self._configuration.preprocessor_class(verbose=False)
-        self._network_is_free = threading.Lock()
+        self._predictor.hold(self._predictor.list_of_parameters[0])
+        side_by_side = device.type == "cpu" and len(checkpoints) == 1
+        self._free_networks = threading.Semaphore(AT_ONCE if side_by_side else 1)
+        self._workers = AT_ONCE if side_by_side else 1 + BESIDE
 
     @property
     def labels(self) -> Labels:
@@ -241,7 +247,7 @@ class Model:
     def predict_many(
         self, images: Iterable[ModelImage], *, spacing_mm: Sequence[float] | None = None
     ) -> Iterator[Result]:
-        """Segment images in their order: the next ones are read, and the last one finished, while one is computed.
+        """Segment images in their order. Several are on their way at a time: read, computed or finished.
 
         Args and errors: as of `predict`. What comes after an image that cannot be read is not predicted.
         """
@@ -250,31 +256,22 @@ class Model:
 
     def outcomes(self, jobs: Iterable[Job]) -> Iterator[Future[Result]]:
         """The results in the jobs' order, each with the error that it may have met."""
-        with ThreadPoolExecutor(1) as readers, ThreadPoolExecutor(1) as finishers, ExitStack() as ended:
-            ended.callback(readers.shutdown, cancel_futures=True)
-            ready: deque[tuple[Job, Future[Prepared]]] = deque()
-            computed: Future[Result] | None = None
-            waiting = iter(jobs)
-            while True:
-                while len(ready) < AHEAD and (job := next(waiting, None)) is not None:
-                    ready.append((job, readers.submit(self.prepare, job.image, job.spacing_mm)))
-                if not ready:
-                    break
-                finishing = self._inferred(*ready.popleft(), finishers)
-                if computed is not None:
-                    yield computed
-                computed = finishing
-            if computed is not None:
-                yield computed
+        with ThreadPoolExecutor(self._workers) as pool, ExitStack() as ended:
+            ended.callback(pool.shutdown, cancel_futures=True)
+            begun: deque[Future[Result]] = deque()
+            for job in jobs:
+                begun.append(pool.submit(self._outcome, job))
+                if len(begun) > self._workers:  # one waits, so that no worker has to
+                    yield begun.popleft()
+            while begun:
+                yield begun.popleft()
 
-    def _inferred(self, job: Job, ready: Future[Prepared], finishers: ThreadPoolExecutor) -> Future[Result]:
-        try:
-            prepared = ready.result()
-            return finishers.submit(self._finish_job, job, prepared, self.infer(prepared))
-        except InputError as error:
-            failed: Future[Result] = Future()
-            failed.set_exception(error)
-            return failed
+    def _outcome(self, job: Job) -> Result:
+        prepared = self.prepare(job.image, job.spacing_mm)
+        result = self.finish(prepared, self.infer(prepared))
+        if job.then is not None:
+            job.then(result)
+        return result
 
     def prepare(self, image: ModelImage, spacing_mm: Sequence[float] | None = None) -> Prepared:
         """The first step: read the image, normalise and resample it."""
@@ -295,19 +292,13 @@ class Model:
         return Prepared(torch.from_numpy(data).to(torch.float32).contiguous(), properties, note, is_of_array)
 
     def infer(self, prepared: Prepared) -> torch.Tensor:
-        """The second step, one image at a time: logits (outputs, slices, h, w) at the size that the network sees."""
-        with self._network_is_free:
+        """The second step: logits (outputs, slices, h, w) at the size that the network sees."""
+        with self._free_networks:
             return self._predictor.predict_logits_from_preprocessed_data(prepared.data)
 
     def finish(self, prepared: Prepared, logits: torch.Tensor) -> Result:
         """The third step: bring the logits to the image's own pixels, and choose labels."""
         return Result(self, prepared, logits)
-
-    def _finish_job(self, job: Job, prepared: Prepared, logits: torch.Tensor) -> Result:
-        result = self.finish(prepared, logits)
-        if job.then is not None:
-            job.then(result)
-        return result
 
     def converted(self, logits: torch.Tensor, properties: dict, *, probabilities: bool = False):
         """By nnU-Net: the mask (slices, h, w), where asked for with the probabilities (outputs, slices, h, w)."""

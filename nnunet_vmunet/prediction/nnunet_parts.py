@@ -35,6 +35,11 @@ class Configuration(ConfigurationManager):
             return super().resampling_fn_data
         return partial(resample_averaging, **self.configuration["resampling_fn_data_kwargs"])
 
+    @property
+    def resampling_fn_seg(self):
+        """Leaves the mask of what is not black as it is: nnU-Net would resample it, and nobody reads it."""
+        return lambda mask, *_: mask
+
 
 class Plans(PlansManager):
     """nnU-Net's, which finds this package's readers."""

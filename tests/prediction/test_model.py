@@ -160,8 +160,9 @@ def test_images_are_asked_for_as_they_are_needed(model, photographs):
     results.close()
 
 
-def test_threads_share_a_model_of_two_folds(tmp_path, photographs):
-    model = load_model(Trained(folds=("0", "1")).write(tmp_path))
+@pytest.mark.parametrize("folds", [("0",), ("0", "1")], ids=["one fold, side by side", "two folds, in turn"])
+def test_threads_share_a_model(tmp_path, photographs, folds):
+    model = load_model(Trained(folds=folds).write(tmp_path), device="cpu")
     files = [photographs / name for name in ("a.jpg", "b.png", "c_0000.bmp")] * 8
     expected = [model.predict(file).mask for file in files[:3]] * 8
     with ThreadPoolExecutor(4) as pool:
