@@ -86,8 +86,14 @@ def _program(network: nn.Module, channels: int, patch_size: tuple[int, ...]):
     from . import onnx_scan
 
     def translated(x, delta, delta_weight, A, B, C, D, delta_bias, backend, save_states):
-        y = onnx_scan.ss2d_scan(x, delta, delta_weight, A, B, C, D, delta_bias)
+        _, height, width, channels = x.shape
+        together = onnx_scan.walks_together(A.shape[-1], channels)
+        indices = [constant(index) for index in onnx_scan.walks(height, width, together)]
+        y = onnx_scan.ss2d_scan(x, delta, delta_weight, A, B, C, D, delta_bias, *indices)
         return y, onnx_scan.no_states()
+
+    def constant(index: Tensor):
+        return onnx_scan.op.Constant(value=onnx_ir.tensor(index.numpy()))
 
     images = torch.zeros(2, channels, *patch_size)  # two: a batch of one would be taken for a fixed size
     with torch.no_grad(), warnings.catch_warnings():

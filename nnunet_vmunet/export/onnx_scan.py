@@ -1,19 +1,45 @@
-"""The four-direction selective scan in ONNX: what `ops/naive.py` computes, as a function that the model calls.
+"""The four-direction selective scan in ONNX: what `ops/naive.py` computes, as functions that the model calls.
 
-ONNX's own Scan operator walks the pixels, with six small nodes for a step. Directions 2 and 3 are directions 0 and 1
-read from the end, which Scan does by itself: nothing is copied in reverse. onnxscript compiles these functions: their
-bodies are programs of ONNX, with Python's words.
+ONNX's own Scan operator walks the pixels, with seven small nodes for a step. Each of them costs onnxruntime a third of a
+microsecond before it computes anything, so several directions walk together, as far as `walks_together` says. Their
+matrices are then blocks of one. onnxscript compiles these functions: their bodies are programs of ONNX, with Python's
+words.
 
-Shapes: b batch, h rows, w columns, l = h·w steps, d channels, n states, r rank of delta; the 4 is the direction. A walk
-has two of them, one by rows and one by columns.
+Shapes: b batch, h rows, w columns, l = h·w steps, d channels, n states, r rank of delta; k directions walk together, in
+g = 4 / k groups.
 """
 
 # mypy: ignore-errors
 
-from onnxscript import FLOAT, graph, script, values
+import torch
+from onnxscript import FLOAT, INT64, graph, script, values
 from onnxscript import opset18 as op
 
+from ..ops.directions import order
+
 DOMAIN = values.Opset("nnunet_vmunet", 1)
+DIRECTIONS = 4
+OF_ONE_THREAD = 2**16  # products in a matrix product that onnxruntime computes on one thread; others slow a step down
+
+
+def walks_together(n_states: int, channels: int) -> int:
+    """k, as large as one thread allows: the largest matrix product of a step is (k·n, k) by (k, d)."""
+    return next((k for k in (4, 2) if k * k * n_states * channels <= OF_ONE_THREAD), 1)
+
+
+def walks(height: int, width: int, together: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Where the walks pass: indices of pixels numbered by rows, of a pixel's four directions, and back.
+
+    pixels: (g, l, k), the pixel of each step. rows: (g, l, k) of (h·w·4), with the direction. places: (4, h·w), where
+    among (g·l·k) each direction met each pixel.
+    """
+    steps, groups = height * width, DIRECTIONS // together
+    numbered = torch.arange(groups * steps * together).view(groups, steps, together)
+    pixels = order(height, width).view(groups, together, steps).transpose(1, 2)
+    direction = torch.arange(DIRECTIONS).view(groups, 1, together)
+    places = torch.empty(DIRECTIONS * steps, dtype=torch.int64)
+    places[(direction * steps + pixels).flatten()] = numbered.flatten()
+    return pixels.contiguous(), pixels * DIRECTIONS + direction, places.view(DIRECTIONS, steps)
 
 
 @script(DOMAIN, default_opset=op)
@@ -24,12 +50,36 @@ def softplus(x: FLOAT[...]) -> FLOAT[...]:
 
 
 @script(DOMAIN, default_opset=op)
-def walk(rows: FLOAT[...], columns: FLOAT[...]) -> FLOAT[...]:
-    """(b, h, w, c) of the direction by rows and of the one by columns, to (l, b, 2, c)."""
-    steps = op.Concat([-1], op.Shape(rows, start=0, end=1), [1], op.Shape(rows, start=3), axis=0)
-    by_rows = op.Reshape(op.Transpose(rows, perm=[1, 2, 0, 3]), steps)
-    by_columns = op.Reshape(op.Transpose(columns, perm=[2, 1, 0, 3]), steps)
-    return op.Concat(by_rows, by_columns, axis=2)
+def on_walks(values: FLOAT[...], indices: INT64[...]) -> FLOAT[...]:
+    """(b, h, w, ..., c) to (b, g, l, k, c): what each step meets."""
+    flat = op.Concat(op.Shape(values, start=0, end=1), [-1], op.Shape(values, start=-1), axis=0)
+    return op.Gather(op.Reshape(values, flat), indices, axis=1)
+
+
+@script(DOMAIN, default_opset=op)
+def blocks(rows: FLOAT[...], k: INT64[...]) -> FLOAT[...]:
+    """(..., k, c) to (..., k, k·c): each row in its own columns, with zeros in the others."""
+    square = op.Concat(k, k, axis=0)
+    own = op.Unsqueeze(op.EyeLike(op.ConstantOfShape(square)), [2])
+    spread = op.Unsqueeze(rows, [-2]) * own  # (..., k, k, c)
+    shape = op.Concat(op.Shape(rows, end=-1), [-1], axis=0)
+    return op.Reshape(spread, shape)
+
+
+@script(DOMAIN, default_opset=op)
+def walk_together(dt: FLOAT[...], u: FLOAT[...], B: FLOAT[...], C: FLOAT[...], A: FLOAT[...]) -> FLOAT[...]:
+    """dt (l, k, 1, d), u (l, k, d), B and C (l, k, k·n), A (k, n, d) to y (l, k, d)."""
+    states = op.Concat([-1], op.Shape(A, start=2), axis=0)
+    start = op.ConstantOfShape(op.Concat(op.Shape(B, start=2), op.Shape(A, start=2), axis=0))
+
+    @graph()
+    def step(h, dt_t, u_t, B_t, C_t):
+        h_t = op.Gemm(B_t, u_t, op.Exp(op.Reshape(dt_t * A, states)) * h, transA=1)
+        y_t = op.MatMul(C_t, h_t)
+        return h_t, y_t
+
+    _, y = op.Scan(start, dt, u, B, C, body=step, num_scan_inputs=4)
+    return y
 
 
 @script(DOMAIN, default_opset=op)
@@ -42,61 +92,47 @@ def ss2d_scan(
     C: FLOAT[...],
     D: FLOAT[...],
     bias: FLOAT[...],
+    pixels: INT64[...],
+    rows: INT64[...],
+    places: INT64[...],
 ) -> FLOAT[...]:
-    """Arguments and result as `nnunet_vmunet.ops.ss2d_scan`, with a weight."""
-    # The steps Δ, and what they bring into the states, for all directions at once: (4, b·h·w, d).
-    to_rows = op.Concat([4, -1], op.Shape(delta, start=4), axis=0)
-    ranks = op.Reshape(op.Transpose(delta, perm=[3, 0, 1, 2, 4]), to_rows)
-    flat_steps = softplus(op.MatMul(ranks, op.Transpose(weight, perm=[0, 2, 1])) + op.Unsqueeze(bias, [1]))
-    flat_inputs = flat_steps * op.Reshape(x, op.Concat([1, -1], op.Shape(x, start=3), axis=0))
-    to_pixels = op.Concat([4], op.Shape(x), axis=0)
-    step_0, step_1, step_2, step_3 = op.Split(op.Reshape(flat_steps, to_pixels), num_outputs=4, axis=0)
-    input_0, input_1, input_2, input_3 = op.Split(op.Reshape(flat_inputs, to_pixels), num_outputs=4, axis=0)
-    B_0, B_1, B_2, B_3 = op.Split(B, num_outputs=4, axis=3)
-    C_0, C_1, C_2, C_3 = op.Split(C, num_outputs=4, axis=3)
-    A_forth, A_back = op.Split(op.Transpose(A, perm=[0, 2, 1]), num_outputs=2, axis=0)  # (2, n, d) each
+    """Arguments and result as `nnunet_vmunet.ops.ss2d_scan`, with a weight, and with the indices of `walks`."""
+    k = op.Shape(pixels, start=2)
+    b, d, n, rank = op.Shape(x, end=1), op.Shape(x, start=3), op.Shape(A, start=2), op.Shape(weight, start=2)
+    group = op.Concat([-1], k, axis=0)
+    walked, ranks = on_walks(x, pixels), on_walks(delta, rows)
 
-    n_and_d = op.Shape(A_forth, start=1)
-    start = op.ConstantOfShape(op.Concat(op.Shape(x, start=0, end=1), [2], n_and_d, axis=0))
+    # The steps Δ: a group's ranks side by side, times a matrix that has the directions' matrices on its diagonal.
+    by_rank = op.Reshape(op.Transpose(weight, perm=[0, 2, 1]), op.Concat(group, rank, d, axis=0))  # (g, k, r, d)
+    apart = op.Transpose(blocks(op.Transpose(by_rank, perm=[0, 2, 1, 3]), k), perm=[0, 2, 1, 3])  # (g, k, r, k·d)
+    matrix = op.Reshape(apart, op.Concat(op.Shape(pixels, end=1), k * rank, k * d, axis=0))
+    side_by_side = op.Reshape(ranks, op.Concat(op.Shape(ranks, end=3), [-1], axis=0))
+    shifts = op.Reshape(bias, op.Concat([-1], [1], k * d, axis=0))
+    dt = op.Reshape(softplus(op.MatMul(side_by_side, matrix) + shifts), op.Shape(walked))
 
-    @graph()
-    def step_forth(h, dt, u, B_t, C_t):
-        """h (b, 2, n, d), dt and u (b, 2, 1, d), B_t (b, 2, n, 1) and C_t (b, 2, 1, n)."""
-        h_t = op.Exp(dt * A_forth) * h + op.MatMul(B_t, u)
-        y_t = op.MatMul(C_t, h_t)
-        return h_t, y_t
+    # Images and groups are walked one after the other, in matrices of two axes.
+    u = dt * walked
+    items = op.Concat([-1], op.Shape(pixels, start=1), axis=0)  # (b·g, l, k)
+    decays = op.Reshape(op.Transpose(A, perm=[0, 2, 1]), op.Concat([1], group, n, d, axis=0))
+    decays = op.Expand(decays, op.Concat(b, [1], [1], [1], [1], axis=0))
 
     @graph()
-    def step_back(h, dt, u, B_t, C_t):
-        h_t = op.Exp(dt * A_back) * h + op.MatMul(B_t, u)
-        y_t = op.MatMul(C_t, h_t)
-        return h_t, y_t
+    def item(dt_i, u_i, B_i, C_i, A_i):
+        y_i = walk_together(dt_i, u_i, B_i, C_i, A_i)
+        return y_i
 
-    _, y_forth = op.Scan(
-        start,
-        op.Unsqueeze(walk(op.Squeeze(step_0, [0]), op.Squeeze(step_1, [0])), [3]),
-        op.Unsqueeze(walk(op.Squeeze(input_0, [0]), op.Squeeze(input_1, [0])), [3]),
-        op.Unsqueeze(walk(op.Squeeze(B_0, [3]), op.Squeeze(B_1, [3])), [4]),
-        op.Unsqueeze(walk(op.Squeeze(C_0, [3]), op.Squeeze(C_1, [3])), [3]),
-        body=step_forth,
-        num_scan_inputs=4,
+    y = op.Scan(
+        op.Reshape(dt, op.Concat(items, [1], d, axis=0)),
+        op.Reshape(u, op.Concat(items, d, axis=0)),
+        op.Reshape(blocks(on_walks(B, rows), k), op.Concat(items, k * n, axis=0)),
+        op.Reshape(blocks(on_walks(C, rows), k), op.Concat(items, k * n, axis=0)),
+        op.Reshape(decays, op.Concat([-1], k, n, d, axis=0)),
+        body=item,
+        num_scan_inputs=5,
     )
-    _, y_back = op.Scan(
-        start,
-        op.Unsqueeze(walk(op.Squeeze(step_2, [0]), op.Squeeze(step_3, [0])), [3]),
-        op.Unsqueeze(walk(op.Squeeze(input_2, [0]), op.Squeeze(input_3, [0])), [3]),
-        op.Unsqueeze(walk(op.Squeeze(B_2, [3]), op.Squeeze(B_3, [3])), [4]),
-        op.Unsqueeze(walk(op.Squeeze(C_2, [3]), op.Squeeze(C_3, [3])), [3]),
-        body=step_back,
-        num_scan_inputs=4,
-        scan_input_directions=[1, 1, 1, 1],
-        scan_output_directions=[1],
-    )
-    by_rows, by_columns = op.Split(op.Squeeze(y_forth + y_back, [3]), num_outputs=2, axis=2)  # (l, b, 1, d) each
-    b, h, w, d = op.Split(op.Shape(x), num_outputs=4)
-    rows = op.Transpose(op.Reshape(by_rows, op.Concat(h, w, b, d, axis=0)), perm=[2, 0, 1, 3])
-    columns = op.Transpose(op.Reshape(by_columns, op.Concat(w, h, b, d, axis=0)), perm=[2, 1, 0, 3])
-    return rows + columns + x * op.ReduceSum(D, [0], keepdims=0)
+    of_pixels = op.Gather(op.Reshape(y, op.Concat(b, [-1], d, axis=0)), places, axis=1)  # (b, 4, h·w, d)
+    summed = op.Reshape(op.ReduceSum(of_pixels, [1], keepdims=0), op.Shape(x))
+    return summed + x * op.ReduceSum(D, [0], keepdims=0)
 
 
 @script(DOMAIN, default_opset=op)
@@ -105,4 +141,4 @@ def no_states() -> FLOAT[...]:
     return op.ConstantOfShape([0])
 
 
-FUNCTIONS = (softplus, walk, ss2d_scan, no_states)
+FUNCTIONS = (softplus, on_walks, blocks, walk_together, ss2d_scan, no_states)

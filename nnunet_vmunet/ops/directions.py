@@ -9,6 +9,12 @@ import torch
 from torch import Tensor
 
 
+def order(height: int, width: int) -> Tensor:
+    """(4, l): the pixels, numbered by rows, in the order in which each direction meets them."""
+    pixels = torch.arange(height * width).view(1, height, width, 1)
+    return to_sequences(pixels.expand(-1, -1, -1, 4)).flatten(1).T.contiguous()
+
+
 def to_sequences(pixels: Tensor) -> Tensor:
     """(b, h, w, 4, ...) in pixel order to (l, b, 4, ...): what each direction meets, step by step."""
     rows = pixels.flatten(1, 2)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import numba_kernels, numba_one_state, threads
-from .directions import to_sequences
+from .directions import order
 from .projection import project_backward
 
 VECTOR = 16  # float32 are in a vector; the kernels want whole ones
@@ -76,11 +76,7 @@ def states_shape(x: Tensor, A: Tensor) -> tuple[int, ...]:
     return batch, 4, -(-height * width // numba_kernels.STEPS), A.shape[-1], -(-channels // VECTOR) * VECTOR
 
 
-@lru_cache(maxsize=64)
-def _order(height: int, width: int) -> Tensor:
-    """(4, h·w): the pixels in the order in which each direction meets them."""
-    pixels = torch.arange(height * width).view(1, height, width, 1)
-    return to_sequences(pixels.unsqueeze(3).expand(-1, -1, -1, 4, -1)).flatten(1).T.contiguous()
+_order = lru_cache(maxsize=64)(order)
 
 
 def _tiles(x: Tensor) -> tuple[int, int]:
