@@ -8,6 +8,8 @@
 import argparse
 import json
 import math
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +31,8 @@ def predict(model: Path, photograph: Path, *, mirror: bool = True) -> np.ndarray
     """(h, w) uint8: the labels, at the photograph's own size, upright."""
     told = json.loads(model.with_suffix(".json").read_text())
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # several share out each of the scan's small operators, and lose time by it
+    if mirror:
+        options.intra_op_num_threads = 1  # mirrored patches run side by side, which uses the cores better
     session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     image = read(photograph, told["reading"])  # (c, h, w)
     height, width = image.shape[1:]
@@ -152,8 +155,13 @@ def network(session, patch: np.ndarray, told: dict, mirror: bool) -> np.ndarray:
     """(c, h, w) to logits, but for what is the same for all outputs; the mean over mirrored patches."""
     axes = told["mirroring_axes"] if mirror else []
     flips = [[axis + 1 for i, axis in enumerate(axes) if chosen >> i & 1] for chosen in range(2 ** len(axes))]
-    batch = np.stack([np.flip(patch, flip) for flip in flips]).astype(np.float32)
-    (probabilities,) = session.run(None, {told["input"]["name"]: batch})
+
+    def run(flip: list[int]) -> np.ndarray:
+        image = np.flip(patch, flip)[None].astype(np.float32)
+        return session.run(None, {told["input"]["name"]: image})[0][0]
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        probabilities = np.stack(list(pool.map(run, flips)))
     logits = np.log(probabilities.clip(1e-38))
     if told["output"]["activation"] == "sigmoid":
         logits -= np.log((1 - probabilities).clip(1e-38))

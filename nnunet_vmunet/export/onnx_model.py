@@ -82,6 +82,7 @@ def _check(model: Model, output: Path, description: Path, overwrite: bool) -> No
 
 def _program(network: nn.Module, channels: int, patch_size: tuple[int, ...]):
     import onnx_ir
+    from onnx.numpy_helper import from_array
 
     from . import onnx_scan
 
@@ -93,7 +94,7 @@ def _program(network: nn.Module, channels: int, patch_size: tuple[int, ...]):
         return y, onnx_scan.no_states()
 
     def constant(index: Tensor):
-        return onnx_scan.op.Constant(value=onnx_ir.tensor(index.numpy()))
+        return onnx_scan.op.Constant(value=from_array(index.numpy()))
 
     images = torch.zeros(2, channels, *patch_size)  # two: a batch of one would be taken for a fixed size
     with torch.no_grad(), warnings.catch_warnings():

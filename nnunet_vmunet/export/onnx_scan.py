@@ -1,9 +1,10 @@
 """The four-direction selective scan in ONNX: what `ops/naive.py` computes, as functions that the model calls.
 
-ONNX's own Scan operator walks the pixels, with seven small nodes for a step. Each of them costs onnxruntime a third of a
-microsecond before it computes anything, so several directions walk together, as far as `walks_together` says. Their
-matrices are then blocks of one. onnxscript compiles these functions: their bodies are programs of ONNX, with Python's
-words.
+ONNX's own Scan operator walks the pixels, with seven small nodes for a step. Each costs onnxruntime a third of a
+microsecond before it computes anything, so several directions walk together, as far as `walks_together` says: their
+matrices are then blocks of larger ones. An outer Scan takes images and groups one after the other, because products of
+matrices with two axes are the fastest. onnxscript compiles these functions: their bodies are programs of ONNX, with
+Python's words.
 
 Shapes: b batch, h rows, w columns, l = h·w steps, d channels, n states, r rank of delta; k directions walk together, in
 g = 4 / k groups.
@@ -110,7 +111,6 @@ def ss2d_scan(
     shifts = op.Reshape(bias, op.Concat([-1], [1], k * d, axis=0))
     dt = op.Reshape(softplus(op.MatMul(side_by_side, matrix) + shifts), op.Shape(walked))
 
-    # Images and groups are walked one after the other, in matrices of two axes.
     u = dt * walked
     items = op.Concat([-1], op.Shape(pixels, start=1), axis=0)  # (b·g, l, k)
     decays = op.Reshape(op.Transpose(A, perm=[0, 2, 1]), op.Concat([1], group, n, d, axis=0))
