@@ -93,7 +93,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Job:
-    """An image for `Model.outcomes`. then: what is done with the result while the network computes the next one."""
+    """An image for `Model.outcomes`. then: what is done with the result while others are computed."""
 
     image: ModelImage
     spacing_mm: Sequence[float] | None = None
