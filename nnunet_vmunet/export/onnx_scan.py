@@ -68,6 +68,19 @@ def blocks(rows: FLOAT[...], k: INT64[...]) -> FLOAT[...]:
 
 
 @script(DOMAIN, default_opset=op)
+def steps(ranks: FLOAT[...], weight: FLOAT[...], bias: FLOAT[...]) -> FLOAT[...]:
+    """Δ (b, g, l, k, d) of the ranks (b, g, l, k, r): side by side, times the directions' matrices on a diagonal."""
+    k, d, rank = op.Shape(ranks, start=3, end=4), op.Shape(weight, start=1, end=2), op.Shape(weight, start=2)
+    by_rank = op.Reshape(op.Transpose(weight, perm=[2, 0, 1]), op.Concat(rank, [-1], k, d, axis=0))  # (r, g, k, d)
+    diagonal = op.Transpose(blocks(by_rank, k), perm=[1, 2, 0, 3])  # (g, k, r, k·d)
+    matrix = op.Reshape(diagonal, op.Concat([-1], k * rank, k * d, axis=0))
+    side_by_side = op.Reshape(ranks, op.Concat(op.Shape(ranks, end=3), [-1], axis=0))
+    shifts = op.Reshape(bias, op.Concat([-1], [1], k * d, axis=0))
+    of_steps = op.Concat(op.Shape(ranks, end=4), d, axis=0)
+    return op.Reshape(softplus(op.MatMul(side_by_side, matrix) + shifts), of_steps)
+
+
+@script(DOMAIN, default_opset=op)
 def walk_together(dt: FLOAT[...], u: FLOAT[...], B: FLOAT[...], C: FLOAT[...], A: FLOAT[...]) -> FLOAT[...]:
     """dt (l, k, 1, d), u (l, k, d), B and C (l, k, k·n), A (k, n, d) to y (l, k, d)."""
     states = op.Concat([-1], op.Shape(A, start=2), axis=0)
@@ -99,22 +112,13 @@ def ss2d_scan(
 ) -> FLOAT[...]:
     """Arguments and result as `nnunet_vmunet.ops.ss2d_scan`, with a weight, and with the indices of `walks`."""
     k = op.Shape(pixels, start=2)
-    b, d, n, rank = op.Shape(x, end=1), op.Shape(x, start=3), op.Shape(A, start=2), op.Shape(weight, start=2)
-    group = op.Concat([-1], k, axis=0)
-    walked, ranks = on_walks(x, pixels), on_walks(delta, rows)
-
-    # The steps Δ: a group's ranks side by side, times a matrix that has the directions' matrices on its diagonal.
-    by_rank = op.Reshape(op.Transpose(weight, perm=[0, 2, 1]), op.Concat(group, rank, d, axis=0))  # (g, k, r, d)
-    apart = op.Transpose(blocks(op.Transpose(by_rank, perm=[0, 2, 1, 3]), k), perm=[0, 2, 1, 3])  # (g, k, r, k·d)
-    matrix = op.Reshape(apart, op.Concat(op.Shape(pixels, end=1), k * rank, k * d, axis=0))
-    side_by_side = op.Reshape(ranks, op.Concat(op.Shape(ranks, end=3), [-1], axis=0))
-    shifts = op.Reshape(bias, op.Concat([-1], [1], k * d, axis=0))
-    dt = op.Reshape(softplus(op.MatMul(side_by_side, matrix) + shifts), op.Shape(walked))
-
+    b, d, n = op.Shape(x, end=1), op.Shape(x, start=3), op.Shape(A, start=2)
+    walked = on_walks(x, pixels)
+    dt = steps(on_walks(delta, rows), weight, bias)
     u = dt * walked
+    of_groups = op.Reshape(op.Transpose(A, perm=[0, 2, 1]), op.Concat([1], [-1], k, n, d, axis=0))
+    of_images = op.Expand(of_groups, op.Concat(b, [1], [1], [1], [1], axis=0))  # (b, g, k, n, d)
     items = op.Concat([-1], op.Shape(pixels, start=1), axis=0)  # (b·g, l, k)
-    decays = op.Reshape(op.Transpose(A, perm=[0, 2, 1]), op.Concat([1], group, n, d, axis=0))
-    decays = op.Expand(decays, op.Concat(b, [1], [1], [1], [1], axis=0))
 
     @graph()
     def item(dt_i, u_i, B_i, C_i, A_i):
@@ -126,7 +130,7 @@ def ss2d_scan(
         op.Reshape(u, op.Concat(items, d, axis=0)),
         op.Reshape(blocks(on_walks(B, rows), k), op.Concat(items, k * n, axis=0)),
         op.Reshape(blocks(on_walks(C, rows), k), op.Concat(items, k * n, axis=0)),
-        op.Reshape(decays, op.Concat([-1], k, n, d, axis=0)),
+        op.Reshape(of_images, op.Concat([-1], k, n, d, axis=0)),
         body=item,
         num_scan_inputs=5,
     )
@@ -141,4 +145,4 @@ def no_states() -> FLOAT[...]:
     return op.ConstantOfShape([0])
 
 
-FUNCTIONS = (softplus, on_walks, blocks, walk_together, ss2d_scan, no_states)
+FUNCTIONS = (softplus, on_walks, blocks, steps, walk_together, ss2d_scan, no_states)
