@@ -12,6 +12,7 @@ from .concat_decoder import ConcatDecoder, refuse_other_dims
 from .network import UShapedNetwork, drop_path_rates, initialise_linear
 from .vmunet import Encoder
 
+PATCH_EMBEDDING = "encoder.patch_embed.proj"
 HE_SLOPE = 0.01  # nnU-Net's, of the leaky ReLU that its initialisation assumes
 
 
@@ -87,10 +88,13 @@ class SwinUMambaD(UShapedNetwork):
     def _initialise(self) -> None:
         """The original's: VMamba's for the encoder, torch's own for the decoder's linear layers, nnU-Net's for all
         convolutions, also where a SiLU follows.
+
+        But the patch embedding keeps torch's bias, which the original sets to 0: pixels of 0, as around an image, would
+        become tokens of 0, at which each norm makes a gradient up to 300 times as large, until it overflows.
         """
         self.encoder.apply(initialise_linear)
-        for module in self.modules():
+        for name, module in self.named_modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, a=HE_SLOPE)
-                if module.bias is not None:
+                if module.bias is not None and name != PATCH_EMBEDDING:
                     nn.init.zeros_(module.bias)

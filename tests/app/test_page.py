@@ -95,9 +95,14 @@ class Page:
         for earlier in self.browser.downloads.iterdir():
             earlier.unlink()
         self.browser.find_element(By.ID, "mask").click()
-        self.wait(lambda: [file for file in self.browser.downloads.iterdir() if file.suffix != ".crdownload"])
-        (file,) = self.browser.downloads.iterdir()
+        (file,) = self.wait(self._downloaded)
         return file.read_bytes()
+
+    def _downloaded(self) -> list[Path]:
+        """Whole files: while Chromium writes one, an empty one has its name."""
+        files = list(self.browser.downloads.iterdir())
+        whole = all(file.suffix != ".crdownload" and file.stat().st_size for file in files)
+        return files if whole else []
 
     def slider(self):
         found = self.browser.find_elements(By.CSS_SELECTOR, "#slices input[type=number]")

@@ -6,6 +6,8 @@ from torch import nn
 
 from nnunet_vmunet.models import MambaUNet, SwinUMambaD, VMamba2Encoder, VMamba2UNet
 from nnunet_vmunet.models.vmamba2 import VMamba2Block
+from nnunet_vmunet.plans import NETWORKS as PLANNED
+from nnunet_vmunet.plans import architecture_of, build_network
 from nnunet_vmunet.weights import load_original
 
 SMALL = {"depths": (1, 1), "dims": (8, 16), "d_state": 4}
@@ -175,6 +177,18 @@ def test_swin_umamba_begins_as_the_original():
     merge = network.decoder.stages[0].merge
     assert merge.weight.abs().max().item() == pytest.approx(768**-0.5, rel=0.01)  # nn.Linear's own
     assert merge.bias.any()
+
+
+@pytest.mark.parametrize("name", PLANNED)
+def test_zeros_around_an_image_leave_gradients_small(name):
+    """A token of zeros makes them 30 times as large at every block: 1e20, and their norm no number any more."""
+    torch.manual_seed(0)
+    network = build_network(architecture_of(name), 1, 3)
+    image = torch.zeros(1, 1, 64, 64)
+    image[..., 8:32, 8:40] = torch.randn(24, 32)
+    network(image).square().mean().backward()
+    largest = max(p.grad.abs().max().item() for p in network.parameters() if p.grad is not None)
+    assert 0 < largest < 100
 
 
 def test_mamba_unet_and_vmamba2_begin_as_the_original():
