@@ -241,7 +241,7 @@ def test_loading_workers_end_with_the_training(dataset, monkeypatch, how):
     assert all(running(worker) for worker in workers)
     time.sleep(0.2)  # their queues are full by now: they draw no further batch
     os.kill(training.pid, how)
-    training.join(30)
+    training.join(10)
     assert training.exitcode
     try:
         wait_for(lambda: not any(running(worker) for worker in workers))
