@@ -2,8 +2,8 @@
 
 ONNX's own Scan operator walks the pixels, with seven small nodes for a step, which cost onnxruntime time before they
 compute anything. So several directions walk together, as far as `walks_together` says: their matrices are then blocks
-of larger ones. An outer Scan takes images and groups one after the other, because products of matrices with two axes are
-the fastest. onnxscript compiles these functions: their bodies are programs of ONNX, with Python's words.
+of larger ones. An outer Scan takes images and groups one after the other: products of matrices with two axes are the
+fastest. onnxscript compiles these functions: their bodies are programs of ONNX, with Python's words.
 
 Shapes: b batch, h rows, w columns, l = h·w steps, d channels, n states, r rank of delta; k directions walk together, in
 g = 4 / k groups.
