@@ -142,6 +142,16 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
         """One step of the optimiser on data (b, c, h, w) and target; returns the "loss"."""
         return super().train_step(batch)
 
+    def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
+        """Do as nnU-Net does, and say where the last step had no usable gradient: its clipping passes that over."""
+        super().on_train_epoch_end(train_outputs)
+        if not _has_usable_gradient(self.network):
+            self.print_to_log_file(
+                "Warning: the gradient of this epoch's last step was 0, infinite or not a number, so that the step "
+                "taught nothing. Now and then that does no harm. Where epoch after epoch says so, the training stands "
+                "still: stop it, look for extreme values in the images, or train with a lower learning rate."
+            )
+
     def on_validation_epoch_start(self) -> None:
         """Validate the averaged weights: they are the ones that will be saved."""
         self.use_averaged_weights()
@@ -513,6 +523,12 @@ def _sets_batch_size(configurations: dict, name: str) -> bool:
             return True
         name = configurations[name]["inherits_from"]
     return False
+
+
+def _has_usable_gradient(network: nn.Module) -> bool:
+    """Of the step before. Clipping leaves zeros of a gradient whose norm is infinite."""
+    gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+    return 0 < torch.stack([gradient.norm() for gradient in gradients]).norm().item() < math.inf
 
 
 def _described(plans: dict, dataset_json: dict) -> DatasetJson:

@@ -152,6 +152,18 @@ def test_loss_follows_the_labels_and_trains(small, labels, extra, loss):
     assert np.isfinite(trainer.logger.get_value("val_losses", step=-1))
 
 
+@pytest.mark.parametrize(
+    ("factor", "warns"), [(1, False), (1e30, True), (np.nan, True), (0, True)], ids=["usual", "huge", "no number", "0"]
+)
+def test_the_log_warns_of_an_epoch_that_taught_nothing(small, factor, warns):
+    trainer = small().trainer(OneEpoch)
+    trainer.initialize()
+    loss = trainer.loss
+    trainer.loss = lambda logits, target: factor * loss(logits, target)
+    trainer.run_training()
+    assert ("taught nothing" in Path(trainer.log_file).read_text()) == warns
+
+
 class TenBatches(OneEpoch):
     num_iterations_per_epoch = 10
 
