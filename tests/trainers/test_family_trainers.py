@@ -1,5 +1,6 @@
 """The trainers of the family: the network that each plans, deep supervision, and Swin-UMamba†'s own recipe."""
 
+import numpy as np
 import pytest
 import torch
 from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
@@ -10,7 +11,6 @@ from nnunet_vmunet.errors import InputError
 from nnunet_vmunet.losses import BinaryBceDiceLoss, CeDiceLoss, RegionBceDiceLoss
 from nnunet_vmunet.plans import NETWORKS, architecture_of
 from nnunet_vmunet.trainers import (
-    nnUNetTrainerVMUNet,
     nnUNetTrainerVMUNet_MambaUNet,
     nnUNetTrainerVMUNet_SwinUMambaD,
     nnUNetTrainerVMUNet_SwinUMambaD_paper,
@@ -64,11 +64,15 @@ def test_depths_replace_those_of_vmunets_plans_and_nothing_else(small):
     assert trainer.configuration_manager.batch_size == batch
 
 
-def test_the_paper_s_trainer_obeys_plans_of_any_network_of_ours(small):
-    trainer = small("swin-umamba-d").trainer(nnUNetTrainerVMUNet)
+@pytest.mark.parametrize("variant", ["", "_5epochs", "_20epochs", "_50epochs", "_raw", "_DA", "_fp32"])
+def test_vmunets_own_trainers_train_whatever_network_of_ours_the_plans_name(variant, small):
+    trainer = small("swin-umamba-d").trainer(getattr(trainers, f"nnUNetTrainerVMUNet{variant}"))
     trainer.initialize()
     assert trainer.network.title == "Swin-UMamba†"
     assert trainer.enable_deep_supervision
+    trainer.dataloader_train, trainer.dataloader_val = trainer.get_dataloaders()
+    assert len(trainer.loss.weight_factors) == len(next(trainer.dataloader_train)["target"]) == 4
+    assert np.isfinite(trainer.train_step(next(trainer.dataloader_train))["loss"])
 
 
 @pytest.mark.parametrize(
