@@ -527,8 +527,8 @@ def _sets_batch_size(configurations: dict, name: str) -> bool:
 
 def _has_usable_gradient(network: nn.Module) -> bool:
     """Of the step before. Clipping leaves zeros of a gradient whose norm is infinite."""
-    gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
-    return 0 < torch.stack([gradient.norm() for gradient in gradients]).norm().item() < math.inf
+    gradients = (parameter.grad for parameter in network.parameters() if parameter.grad is not None)
+    return 0 < math.hypot(*(gradient.norm().item() for gradient in gradients)) < math.inf
 
 
 def _described(plans: dict, dataset_json: dict) -> DatasetJson:
