@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection, get_context, parent_process
+from multiprocessing.util import Finalize
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -91,3 +93,19 @@ def _wait_for_the_end() -> None:
     assert parent is not None  # end_with_parent has asked
     connection.wait([parent.sentinel])
     os._exit(1)
+
+
+def finish_before_exit(augmenter) -> None:
+    """Let the workers of batchgenerators' `augmenter` end by themselves before this process does, interrupted or not.
+
+    Else Python kills them. One that is killed while it asks the augmenter's event whether to end holds that event's
+    lock for ever, and the augmenter, which sets the event when it is deleted, waits for the lock: the process hangs.
+    """
+    # From priority 0 on, a finalizer runs before the killing. It must not hold what it finalizes.
+    Finalize(augmenter, _finish, args=[weakref.ref(augmenter)], exitpriority=0)
+
+
+def _finish(reference: weakref.ref) -> None:
+    augmenter = reference()
+    if augmenter is not None:
+        augmenter._finish()

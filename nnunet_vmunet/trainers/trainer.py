@@ -26,6 +26,7 @@ from torch._dynamo import OptimizedModule
 from ..dataset_json import FILE_NAME, DatasetJson, parse_dataset_json
 from ..errors import InputError
 from ..files.nnunet import nnunet_folder
+from ..files.processes import finish_before_exit
 from ..losses import BinaryBceDiceLoss, CeDiceLoss, RegionBceDiceLoss
 from ..models.layers import DropPath
 from ..models.network import UShapedNetwork
@@ -477,6 +478,7 @@ class nnUNetTrainerVMUNet(nnUNetTrainer):
             loader, None, workers, pin_memory=self.device.type == "cuda", wait_time=0.002
         )
         augmenter._start()  # forks now, not in the first epoch
+        finish_before_exit(augmenter)
         return augmenter
 
     def _first_sample_of_this_rank(self) -> int:

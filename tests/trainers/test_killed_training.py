@@ -6,6 +6,9 @@ import os
 import random
 import signal
 import time
+from multiprocessing import Process, synchronize
+from multiprocessing.connection import Connection
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 import pytest
@@ -222,6 +225,31 @@ def test_whenever_it_is_killed_the_checkpoint_is_one_of_those_saved(kills, datas
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda how: how.name)
 def test_loading_workers_end_with_the_training(dataset, monkeypatch, how):
     monkeypatch.setenv("nnUNet_n_proc_DA", "3")
+    training, workers, _ = loading(dataset)
+    time.sleep(0.2)  # their queues are full by now: they draw no further batch
+    os.kill(training.pid, how)
+    assert_all_end(training, workers)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_no_loading_worker_of_an_interrupted_training_is_killed(dataset, monkeypatch):
+    """It may hold the lock of the event that tells the others to end, and who sets the event would wait for ever."""
+    monkeypatch.setenv("nnUNet_n_proc_DA", "3")
+
+    def is_set_after_a_while(event):
+        with event._cond:
+            time.sleep(0.05 * multiprocessing.current_process().daemon)  # in a worker
+            return event._flag.get_value() > 0
+
+    monkeypatch.setattr(synchronize.Event, "is_set", is_set_after_a_while)
+    training, workers, exit_codes = loading(dataset)
+    os.kill(training.pid, signal.SIGINT)
+    assert_all_end(training, workers)
+    assert exit_codes.recv() == [0] * len(workers)
+
+
+def loading(dataset) -> tuple[Process, list[int], Connection]:
+    """A training that waits after a batch, its loading workers, and what their exit codes come from at the end."""
     receiver, sender = multiprocessing.Pipe(duplex=False)
 
     def train():
@@ -230,7 +258,9 @@ def test_loading_workers_end_with_the_training(dataset, monkeypatch, how):
         trainer = trainer_of(dataset)
         loaders = trainer.get_dataloaders()
         next(loaders[0])
-        sender.send([process.pid for loader in loaders for process in loader._processes])
+        workers = [process for loader in loaders for process in loader._processes]
+        Finalize(None, lambda: sender.send([worker.exitcode for worker in workers]), exitpriority=-1)
+        sender.send([worker.pid for worker in workers])
         time.sleep(60)
 
     training = multiprocessing.get_context("fork").Process(target=train)
@@ -239,15 +269,17 @@ def test_loading_workers_end_with_the_training(dataset, monkeypatch, how):
     workers = receiver.recv()
     assert len(workers) >= 2  # as many as there are cores, and some for validation
     assert all(running(worker) for worker in workers)
-    time.sleep(0.2)  # their queues are full by now: they draw no further batch
-    os.kill(training.pid, how)
-    training.join(10)
-    assert training.exitcode
+    return training, workers, receiver
+
+
+def assert_all_end(training: Process, workers: list[int]) -> None:
     try:
+        training.join(10)
+        assert training.exitcode
         wait_for(lambda: not any(running(worker) for worker in workers))
     finally:
-        for worker in filter(running, workers):
-            os.kill(worker, signal.SIGKILL)
+        for process in filter(running, [training.pid, *workers]):
+            os.kill(process, signal.SIGKILL)
 
 
 def test_a_process_without_a_parent_of_its_own_is_left_alone(dataset):
